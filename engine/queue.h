@@ -1,0 +1,102 @@
+/*
+ * ProbeDataQueue: the bounded ring between the probes and the dispatcher. See queue.c for how it works.
+ *
+ * Many producers reserve, fill and commit; one consumer (the dispatcher) takes. When the ring is full
+ * the oldest records are discarded, counted by type and reported by the next take. At any time
+ *
+ *     accepted = delivered + lost + queued + in flight
+ */
+#ifndef WVU_QUEUE_H
+#define WVU_QUEUE_H
+
+#include "os.h"
+#include "winvirtue/protocol.h"
+
+#define WVU_QUEUE_RECORDS_DEFAULT 8192u
+#define WVU_QUEUE_RECORDS_MIN     16u
+#define WVU_QUEUE_RECORDS_MAX     1048576u
+#define WVU_QUEUE_BYTES_DEFAULT   (4u << 20)
+#define WVU_QUEUE_BYTES_MIN       (256u << 10)
+#define WVU_QUEUE_BYTES_MAX       (512u << 20)
+
+struct wvu_queue;
+
+struct wvu_queue_counters {
+    uint64_t accepted;  /* numbers given */
+    uint64_t delivered; /* replied to */
+    uint64_t lost;      /* numbered records that were discarded; always from the oldest on */
+    uint64_t queued;    /* in the ring, being filled ones included */
+    uint64_t in_flight; /* taken and not yet delivered */
+    uint64_t queued_bytes;
+    uint64_t high_water; /* the most records ever in the ring */
+    uint64_t unnumbered; /* losses before a number was given (wvu_queue_count_loss, busy ring) */
+    uint64_t cut;        /* records with at least one text cut */
+};
+
+/* What a take found lost since the last one. Numbered losses form one range that ends just before the
+ * next record of the stream; unnumbered ones come along. */
+struct wvu_loss_report {
+    uint64_t first_sequence; /* 0: no numbered loss */
+    uint64_t last_sequence;
+    uint32_t entries;
+    struct wvu_loss loss[64]; /* sums by cause and type */
+};
+
+struct wvu_batch_info {
+    uint64_t first_sequence;
+    uint64_t last_sequence;
+    uint32_t records;
+    uint32_t bytes;
+    struct wvu_loss_report lost; /* to be told before the records */
+};
+
+/* PASSIVE. Allocates everything the queue will ever use. `doorbell` is set when the consumer must wake;
+ * it must outlive the queue. INVALID_PARAMETER when a bound is outside the limits above. */
+wvu_status wvu_queue_create(uint32_t records, uint32_t bytes, wvu_event *doorbell,
+                            struct wvu_queue **queue);
+/* PASSIVE, when no producer and no consumer is inside. NULL is allowed. */
+void wvu_queue_destroy(struct wvu_queue *queue);
+
+/* Any. Room for one record of `size` bytes (header included, at most WVU_RECORD_MAX; rounded up to 8).
+ * Zeroes it, writes size, type and sequence, and discards the oldest records if need be. Every record
+ * got must be committed, soon: an uncommitted one holds up delivery. BUSY: the ring is full behind a
+ * record that is still being filled or copied; counted as QUEUE_BUSY, there is no record. */
+wvu_status wvu_queue_reserve(struct wvu_queue *queue, uint16_t type, uint32_t size,
+                             struct wvu_record **record);
+
+/* Any. The record is complete; it may be delivered or discarded from now on: touch it no more. */
+void wvu_queue_commit(struct wvu_queue *queue, struct wvu_record *record);
+
+/* Any. Rings the doorbell if the consumer sleeps. Once after one or many commits. */
+void wvu_queue_wake(struct wvu_queue *queue);
+
+/* Any. Losses that never became records. Reported with the next take; call wvu_queue_wake after. */
+void wvu_queue_count_loss(struct wvu_queue *queue, uint16_t cause, uint16_t type, uint64_t count);
+
+/* ---- the one consumer: PASSIVE ------------------------------------------------------------------ */
+
+/* Copies committed records, oldest first and without gaps, into `buffer` until the next one does not
+ * fit, is not committed or the ring is empty. Returns OK when there is at least one record or a loss
+ * with a range; AGAIN when there is nothing. Taken records are in flight until delivered. */
+wvu_status wvu_queue_take(struct wvu_queue *queue, void *buffer, uint32_t capacity,
+                          struct wvu_batch_info *info);
+void wvu_queue_delivered(struct wvu_queue *queue, uint64_t records);
+
+/* Unnumbered losses wait to be told and no range will carry them: the consumer puts an EventsLost record
+ * into the queue. Fills and clears the report; false when there is nothing. */
+bool wvu_queue_take_unnumbered(struct wvu_queue *queue, struct wvu_loss_report *report);
+/* The report could not be told after all: counts it again. */
+void wvu_queue_return_losses(struct wvu_queue *queue, const struct wvu_loss_report *report);
+
+/* Before sleeping on the doorbell: from here on wvu_queue_wake rings it. Returns false, and does not
+ * arm, when something is ready: do not sleep. After the sleep, disarm. */
+bool wvu_queue_arm(struct wvu_queue *queue);
+void wvu_queue_disarm(struct wvu_queue *queue);
+
+/* Any. A consistent view: the identity at the top of this file holds in it. */
+void wvu_queue_read_counters(struct wvu_queue *queue, struct wvu_queue_counters *counters);
+
+/* Any. True when less than a quarter of the ring is free, by count or by bytes. */
+bool wvu_queue_nearly_full(struct wvu_queue *queue);
+
+#endif

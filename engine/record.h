@@ -1,0 +1,54 @@
+/*
+ * Building records: sizes first, then reserve, then fill in place. Used by every probe.
+ *
+ * The bytes of a text are known before the record is reserved (its length always is), so that the
+ * record gets exactly the room it needs, and texts that are too long together are cut fairly: each
+ * keeps its beginning and its end.
+ */
+#ifndef WVU_RECORD_H
+#define WVU_RECORD_H
+
+#include "queue.h"
+
+#define WVU_RECORD_TEXTS_MAX 8
+
+/* When the event happened. Hosts that learn of it later pass the kernel's own stamps. */
+struct wvu_stamp {
+    int64_t time;    /* 100 ns since 1601 UTC */
+    uint64_t uptime; /* ns */
+};
+
+/* A text to be put into a record: where its descriptor is in the fixed part, and its bytes. */
+struct wvu_text_source {
+    uint16_t member;   /* offsetof the struct wvu_text in the record */
+    uint16_t unit;     /* 1: bytes, 2: UTF-16: a cut never splits a unit */
+    uint32_t size;     /* bytes at `bytes` */
+    uint32_t head;     /* already cut by the host: bytes from the beginning; otherwise equal to size */
+    uint32_t full_size; /* already cut by the host: bytes of the original; otherwise equal to size */
+    const void *bytes; /* may be pageable user memory of this process; NULL when size is 0 */
+};
+
+struct wvu_record_plan {
+    uint16_t type;
+    uint16_t fixed_size;
+    uint32_t size; /* of the whole record */
+    bool cut;
+    uint32_t texts;
+    struct wvu_text placed[WVU_RECORD_TEXTS_MAX]; /* as they will stand in the record */
+};
+
+/* Any. Lays the record out. Never fails: what does not fit WVU_RECORD_MAX is cut. */
+void wvu_record_plan(struct wvu_record_plan *plan, uint16_t type, uint16_t fixed_size,
+                     const struct wvu_text_source *texts, uint32_t count);
+
+/* Any (as far as the bytes' memory allows). Copies the texts and writes their descriptors, fixed_size and
+ * flags into a reserved record of plan->size bytes. */
+void wvu_record_fill_texts(struct wvu_record *record, const struct wvu_record_plan *plan,
+                           const struct wvu_text_source *texts);
+
+/* Index of an event type in the table of counters: 1 .. WVU_EVENT_KINDS-1; 0 for unknown types. */
+#define WVU_EVENT_KINDS 16
+uint32_t wvu_event_index(uint16_t type);
+uint16_t wvu_event_type_at(uint32_t index); /* the reverse; 0 for 0 */
+
+#endif
