@@ -1,11 +1,12 @@
 /*
  * Rations wake-ups: at once when things are quiet, with a bounded delay when they are busy.
  *
- * Waking a sleeping thread on another CPU costs more than everything else that is done for an event,
- * so it should be spent once for many records. A token bucket decides: every wake takes a token, tokens
- * come back at a fixed rate up to a small reserve. Far-apart events always find one and are handled
- * at once; a steady stream uses the reserve up and is handled at the refill rate, in larger batches.
- * Nothing happens when nothing happened: the moderator only ever delays, it never wakes.
+ * Waking a sleeping thread on another CPU costs more than everything else that is done for an
+ * event, so it should be spent once for many records. A token bucket decides: every wake takes a
+ * token, tokens come back at a fixed rate up to a small reserve. Far-apart events always find one
+ * and are handled at once; a steady stream uses the reserve up and is handled at the refill rate,
+ * in larger batches. Nothing happens when nothing happened: the moderator only ever delays, it
+ * never wakes.
  *
  * One thread uses a moderator; no locks.
  */

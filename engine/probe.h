@@ -5,8 +5,9 @@
  * run-down. All functions but those named below are optional (NULL: the request is NOT_SUPPORTED,
  * or, for on_poll, there is nothing to do).
  *
- * Threads: the sensor calls start, stop, configure, on_poll, run and mitigate at PASSIVE, one at a time
- * for each probe (under the probe's control mutex). Events come from wherever the kernel calls.
+ * Threads: the sensor calls start, stop, configure, on_poll, run and mitigate at PASSIVE, one at a
+ * time for each probe (under the probe's control mutex). Events come from wherever the kernel
+ * calls.
  *
  * On the way from a callback to commit nothing allocates, waits or makes a system call:
  *
@@ -38,12 +39,12 @@ struct wvu_probe;
 #define WVU_PROBE_DYNAMIC          0x10u /* may be enabled and disabled while the sensor runs */
 
 struct wvu_probe_state {
-    uint32_t condition;    /* enum wvu_probe_condition */
-    wvu_status status;     /* why it failed; OK otherwise */
+    uint32_t condition; /* enum wvu_probe_condition */
+    wvu_status status;  /* why it failed; OK otherwise */
     uint32_t attributes;
-    uint64_t operations;   /* events and runs since the sensor started */
-    uint64_t interval_ns;  /* 0 unless temporal */
-    int64_t last_run;      /* system time of the last run or event; 0 never */
+    uint64_t operations;  /* events and runs since the sensor started */
+    uint64_t interval_ns; /* 0 unless temporal */
+    int64_t last_run;     /* system time of the last run or event; 0 never */
 };
 
 struct wvu_probe_definition {
@@ -51,10 +52,11 @@ struct wvu_probe_definition {
     uint32_t attributes;
     uint64_t interval_ns; /* temporal probes: how often run() is due */
 
-    /* Required. Registers the callbacks. Events may come before it returns. On failure nothing is left
-     * behind, and `reason` (256 bytes) says what failed and what to do. */
+    /* Required. Registers the callbacks. Events may come before it returns. On failure nothing is
+     * left behind, and `reason` (256 bytes) says what failed and what to do. */
     wvu_status (*start)(struct wvu_probe *probe, char *reason);
-    /* Required. Unregisters them. Events may come until it returns; the base waits them out after. */
+    /* Required. Unregisters them. Events may come until it returns; the base waits them out after.
+     */
     void (*stop)(struct wvu_probe *probe);
     /* Adds what only the probe knows to what the base has filled in. */
     void (*state)(struct wvu_probe *probe, struct wvu_probe_state *state);
@@ -72,14 +74,14 @@ struct wvu_probe_definition {
 struct wvu_probe {
     const struct wvu_probe_definition *definition;
     struct wvu_sensor *sensor;
-    void *host;          /* wvu_sensor_settings.host: what the host's probes share */
-    void *context;       /* the probe's own, from start to stop */
-    uint8_t id[16];      /* RFC 4122 version 5 of host id and name */
-    wvu_mutex control;   /* serialises the functions above */
-    wvu_rundown rundown; /* open while events are wanted */
-    uint32_t condition;  /* written under control, read anywhere (relaxed) */
-    wvu_status status;   /* under control */
-    uint64_t operations; /* relaxed */
+    void *host;           /* wvu_sensor_settings.host: what the host's probes share */
+    void *context;        /* the probe's own, from start to stop */
+    uint8_t id[16];       /* RFC 4122 version 5 of host id and name */
+    wvu_mutex control;    /* serialises the functions above */
+    wvu_rundown rundown;  /* open while events are wanted */
+    uint32_t condition;   /* written under control, read anywhere (relaxed) */
+    wvu_status status;    /* under control */
+    uint64_t operations;  /* relaxed */
     uint64_t interval_ns; /* under control */
     uint64_t due;         /* uptime of the next run; under control */
     int64_t last_run;     /* under control */
@@ -89,8 +91,8 @@ struct wvu_probe {
 /* ---- for probes ----------------------------------------------------------------------------- */
 bool wvu_probe_enter(struct wvu_probe *probe); /* Any */
 void wvu_probe_leave(struct wvu_probe *probe); /* Any */
-/* Any. `stamp` NULL: now. The record has its header filled except present, process_id and process_key;
- * its fixed fields are zero. NULL: no room (already counted); go on without. */
+/* Any. `stamp` NULL: now. The record has its header filled except present, process_id and
+ * process_key; its fixed fields are zero. NULL: no room (already counted); go on without. */
 void *wvu_probe_reserve(struct wvu_probe *probe, const struct wvu_record_plan *plan,
                         const struct wvu_stamp *stamp);
 void wvu_probe_commit(struct wvu_probe *probe, struct wvu_record *record); /* Any */
@@ -98,19 +100,22 @@ void wvu_probe_wake(struct wvu_probe *probe);                              /* An
 /* Any. Events that never became records. */
 void wvu_probe_count_loss(struct wvu_probe *probe, uint16_t cause, uint16_t type, uint64_t count);
 
-/* ---- for the sensor: PASSIVE ------------------------------------------------------------------ */
+/* ---- for the sensor: PASSIVE ------------------------------------------------------------------
+ */
 wvu_status wvu_probe_init(struct wvu_probe *probe, const struct wvu_probe_definition *definition,
                           struct wvu_sensor *sensor, void *host, const uint8_t host_id[16]);
 void wvu_probe_destroy(struct wvu_probe *probe);
-/* Each change of state is an event (ProbeStateChanged). Starting a running probe and stopping a stopped
- * one succeed and change nothing. `reason` holds 256 bytes. */
+/* Each change of state is an event (ProbeStateChanged). Starting a running probe and stopping a
+ * stopped one succeed and change nothing. `reason` holds 256 bytes. */
 wvu_status wvu_probe_start(struct wvu_probe *probe, char *reason);
 void wvu_probe_stop(struct wvu_probe *probe, const char *why);
 void wvu_probe_read_state(struct wvu_probe *probe, struct wvu_probe_state *state);
-wvu_status wvu_probe_configure(struct wvu_probe *probe, const char *text, size_t length, char *reason);
+wvu_status wvu_probe_configure(struct wvu_probe *probe, const char *text, size_t length,
+                               char *reason);
 wvu_status wvu_probe_mitigate(struct wvu_probe *probe, uint32_t count, const char *const *words,
                               char *reason);
-/* Runs it if it is temporal, running and due; returns when it is due next (WVU_TIMEOUT_NONE: never). */
+/* Runs it if it is temporal, running and due; returns when it is due next (WVU_TIMEOUT_NONE:
+ * never). */
 uint64_t wvu_probe_poll(struct wvu_probe *probe, uint64_t now);
 
 #endif

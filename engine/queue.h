@@ -1,8 +1,9 @@
 /*
- * ProbeDataQueue: the bounded ring between the probes and the dispatcher. See queue.c for how it works.
+ * ProbeDataQueue: the bounded ring between the probes and the dispatcher. See queue.c for how it
+ * works.
  *
- * Many producers reserve, fill and commit; one consumer (the dispatcher) takes. When the ring is full
- * the oldest records are discarded, counted by type and reported by the next take. At any time
+ * Many producers reserve, fill and commit; one consumer (the dispatcher) takes. When the ring is
+ * full the oldest records are discarded, counted by type and reported by the next take. At any time
  *
  *     accepted = delivered + lost + queued + in flight
  */
@@ -33,13 +34,17 @@ struct wvu_queue_counters {
     uint64_t cut;        /* records with at least one text cut */
 };
 
-/* What a take found lost since the last one. Numbered losses form one range that ends just before the
- * next record of the stream; unnumbered ones come along. */
+#define WVU_EVENT_KINDS 16u /* kinds of event that are counted apart (record.h, wvu_event_index)   \
+                             */
+#define WVU_LOSS_ENTRIES (WVU_LOSS_CAUSES * WVU_EVENT_KINDS)
+
+/* What a take found lost since the last one. Numbered losses form one range that ends just before
+ * the next record of the stream; unnumbered ones come along. */
 struct wvu_loss_report {
     uint64_t first_sequence; /* 0: no numbered loss */
     uint64_t last_sequence;
     uint32_t entries;
-    struct wvu_loss loss[64]; /* sums by cause and type */
+    struct wvu_loss loss[WVU_LOSS_ENTRIES]; /* sums by cause and type */
 };
 
 struct wvu_batch_info {
@@ -50,17 +55,18 @@ struct wvu_batch_info {
     struct wvu_loss_report lost; /* to be told before the records */
 };
 
-/* PASSIVE. Allocates everything the queue will ever use. `doorbell` is set when the consumer must wake;
- * it must outlive the queue. INVALID_PARAMETER when a bound is outside the limits above. */
+/* PASSIVE. Allocates everything the queue will ever use. `doorbell` is set when the consumer must
+ * wake; it must outlive the queue. INVALID_PARAMETER when a bound is outside the limits above. */
 wvu_status wvu_queue_create(uint32_t records, uint32_t bytes, wvu_event *doorbell,
                             struct wvu_queue **queue);
 /* PASSIVE, when no producer and no consumer is inside. NULL is allowed. */
 void wvu_queue_destroy(struct wvu_queue *queue);
 
-/* Any. Room for one record of `size` bytes (header included, at most WVU_RECORD_MAX; rounded up to 8).
- * Zeroes it, writes size, type and sequence, and discards the oldest records if need be. Every record
- * got must be committed, soon: an uncommitted one holds up delivery. BUSY: the ring is full behind a
- * record that is still being filled or copied; counted as QUEUE_BUSY, there is no record. */
+/* Any. Room for one record of `size` bytes (header included, at most WVU_RECORD_MAX; rounded up to
+ * 8). Zeroes it, writes size, type and sequence, and discards the oldest records if need be. Every
+ * record got must be committed, soon: an uncommitted one holds up delivery. BUSY: the ring is full
+ * behind a record that is still being filled or copied; counted as QUEUE_BUSY, there is no record.
+ */
 wvu_status wvu_queue_reserve(struct wvu_queue *queue, uint16_t type, uint32_t size,
                              struct wvu_record **record);
 
@@ -73,23 +79,24 @@ void wvu_queue_wake(struct wvu_queue *queue);
 /* Any. Losses that never became records. Reported with the next take; call wvu_queue_wake after. */
 void wvu_queue_count_loss(struct wvu_queue *queue, uint16_t cause, uint16_t type, uint64_t count);
 
-/* ---- the one consumer: PASSIVE ------------------------------------------------------------------ */
+/* ---- the one consumer: PASSIVE ------------------------------------------------------------------
+ */
 
-/* Copies committed records, oldest first and without gaps, into `buffer` until the next one does not
- * fit, is not committed or the ring is empty. Returns OK when there is at least one record or a loss
- * with a range; AGAIN when there is nothing. Taken records are in flight until delivered. */
+/* Copies committed records, oldest first and without gaps, into `buffer` until the next one does
+ * not fit, is not committed or the ring is empty. Returns OK when there is at least one record or a
+ * loss with a range; AGAIN when there is nothing. Taken records are in flight until delivered. */
 wvu_status wvu_queue_take(struct wvu_queue *queue, void *buffer, uint32_t capacity,
                           struct wvu_batch_info *info);
 void wvu_queue_delivered(struct wvu_queue *queue, uint64_t records);
 
-/* Unnumbered losses wait to be told and no range will carry them: the consumer puts an EventsLost record
- * into the queue. Fills and clears the report; false when there is nothing. */
+/* Unnumbered losses wait to be told and no range will carry them: the consumer puts an EventsLost
+ * record into the queue. Fills and clears the report; false when there is nothing. */
 bool wvu_queue_take_unnumbered(struct wvu_queue *queue, struct wvu_loss_report *report);
 /* The report could not be told after all: counts it again. */
 void wvu_queue_return_losses(struct wvu_queue *queue, const struct wvu_loss_report *report);
 
-/* Before sleeping on the doorbell: from here on wvu_queue_wake rings it. Returns false, and does not
- * arm, when something is ready: do not sleep. After the sleep, disarm. */
+/* Before sleeping on the doorbell: from here on wvu_queue_wake rings it. Returns false, and does
+ * not arm, when something is ready: do not sleep. After the sleep, disarm. */
 bool wvu_queue_arm(struct wvu_queue *queue);
 void wvu_queue_disarm(struct wvu_queue *queue);
 

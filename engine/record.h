@@ -20,11 +20,12 @@ struct wvu_stamp {
 
 /* A text to be put into a record: where its descriptor is in the fixed part, and its bytes. */
 struct wvu_text_source {
-    uint16_t member;   /* offsetof the struct wvu_text in the record */
-    uint16_t unit;     /* 1: bytes, 2: UTF-16: a cut never splits a unit */
-    uint32_t size;     /* bytes at `bytes` */
-    uint32_t head;     /* already cut by the host: bytes from the beginning; otherwise equal to size */
-    uint32_t full_size; /* already cut by the host: bytes of the original; otherwise equal to size */
+    uint16_t member; /* offsetof the struct wvu_text in the record */
+    uint16_t unit;   /* 1: bytes, 2: UTF-16, 16: wvu_loss: a cut never splits a unit */
+    uint32_t size;   /* bytes at `bytes` */
+    uint32_t head; /* already cut by the host: bytes from the beginning; otherwise equal to size */
+    uint32_t
+        full_size;     /* already cut by the host: bytes of the original; otherwise equal to size */
     const void *bytes; /* may be pageable user memory of this process; NULL when size is 0 */
 };
 
@@ -41,13 +42,12 @@ struct wvu_record_plan {
 void wvu_record_plan(struct wvu_record_plan *plan, uint16_t type, uint16_t fixed_size,
                      const struct wvu_text_source *texts, uint32_t count);
 
-/* Any (as far as the bytes' memory allows). Copies the texts and writes their descriptors, fixed_size and
- * flags into a reserved record of plan->size bytes. */
+/* Any (as far as the bytes' memory allows). Copies the texts and writes their descriptors,
+ * fixed_size and flags into a reserved record of plan->size bytes. */
 void wvu_record_fill_texts(struct wvu_record *record, const struct wvu_record_plan *plan,
                            const struct wvu_text_source *texts);
 
 /* Index of an event type in the table of counters: 1 .. WVU_EVENT_KINDS-1; 0 for unknown types. */
-#define WVU_EVENT_KINDS 16
 uint32_t wvu_event_index(uint16_t type);
 uint16_t wvu_event_type_at(uint32_t index); /* the reverse; 0 for 0 */
 

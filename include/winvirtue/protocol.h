@@ -2,8 +2,8 @@
  * The wire: what crosses the port between the sensor and a reader, and what a recording holds.
  *
  * docs/protocol.md explains every byte for people who do not read C; this header is for those who
- * do. All numbers are little-endian, naturally aligned and of fixed width; there are no pointers and
- * no implicit padding (static asserts below). Everything is at most WVU_MESSAGE_MAX bytes.
+ * do. All numbers are little-endian, naturally aligned and of fixed width; there are no pointers
+ * and no implicit padding (static asserts below). Everything is at most WVU_MESSAGE_MAX bytes.
  *
  *   sensor -> reader   message = wvu_message_header, wvu_batch, records
  *   reader -> sensor   reply   = wvu_reply_header, wvu_reply
@@ -22,7 +22,8 @@
  * and new fields at the end of an event do not raise it. */
 #define WVU_PROTOCOL_VERSION 1
 
-/* A batch (wvu_batch and its records) is never larger than this; a message adds its header of 16. */
+/* A batch (wvu_batch and its records) is never larger than this; a message adds its header of 16.
+ */
 #define WVU_BATCH_MAX   64000u
 #define WVU_MESSAGE_MAX (WVU_BATCH_MAX + 16u)
 
@@ -31,7 +32,8 @@
 
 /* ---- on connection (Linux only: on Windows FilterConnectCommunicationPort tells) ----------- */
 
-/* The first packet a reader gets. When status is not 0 the sensor closes the connection after it. */
+/* The first packet a reader gets. When status is not 0 the sensor closes the connection after it.
+ */
 struct wvu_welcome {
     uint16_t version;     /* WVU_PROTOCOL_VERSION */
     uint16_t size;        /* of this structure */
@@ -51,12 +53,12 @@ struct wvu_message_header {
 
 /* What the sensor sends: this, then record_count records, each starting where the last one ends. */
 struct wvu_batch {
-    uint16_t version;        /* WVU_PROTOCOL_VERSION */
-    uint16_t header_size;    /* the first record begins here; at least sizeof(struct wvu_batch) */
-    uint32_t size;           /* of the batch: header and records */
-    uint32_t record_count;   /* at least 1 */
-    uint32_t flags;          /* WVU_BATCH_... */
-    uint8_t boot_id[16];     /* random, made anew each time the sensor starts: sequences begin at 1 */
+    uint16_t version;      /* WVU_PROTOCOL_VERSION */
+    uint16_t header_size;  /* the first record begins here; at least sizeof(struct wvu_batch) */
+    uint32_t size;         /* of the batch: header and records */
+    uint32_t record_count; /* at least 1 */
+    uint32_t flags;        /* WVU_BATCH_... */
+    uint8_t boot_id[16];   /* random, made anew each time the sensor starts: sequences begin at 1 */
     uint64_t first_sequence; /* of the first record in this batch */
     uint64_t last_sequence;  /* of the last one; reply with it when all were written out */
 };
@@ -85,22 +87,26 @@ struct wvu_reply {
 
 /* Starts every record. Records are multiples of 8 bytes, zero-padded. */
 struct wvu_record {
-    uint32_t size;         /* of the record, header and texts included; a multiple of 8 */
-    uint16_t type;         /* enum wvu_event_type; events.def */
-    uint16_t flags;        /* WVU_RECORD_... */
-    uint64_t sequence;     /* 1, 2, 3 ... since the sensor started; no gap that EventsLost does not cover */
-    int64_t time;          /* when it happened: 100 ns units since 1601-01-01 00:00 UTC */
-    uint64_t uptime;       /* the same instant on the monotonic clock: ns, never set back */
-    uint8_t sensor_id[16]; /* of the probe that reports; RFC 4122 byte order; stable across restarts */
-    uint64_t process_key;  /* names one process of this boot, even when its pid is used again; 0 none */
-    uint64_t present;      /* bit n: field n of the event's table (events.def, from 0) has a value */
-    uint32_t process_id;   /* of the process that the event is about; 0 none */
-    uint16_t fixed_size;   /* header and fixed fields; fields beyond it were unknown to the sender */
-    uint16_t reserved;     /* 0 */
+    uint32_t size;  /* of the record, header and texts included; a multiple of 8 */
+    uint16_t type;  /* enum wvu_event_type; events.def */
+    uint16_t flags; /* WVU_RECORD_... */
+    uint64_t
+        sequence; /* 1, 2, 3 ... since the sensor started; no gap that EventsLost does not cover */
+    int64_t time; /* when it happened: 100 ns units since 1601-01-01 00:00 UTC */
+    uint64_t uptime; /* the same instant on the monotonic clock: ns, never set back */
+    uint8_t
+        sensor_id[16]; /* of the probe that reports; RFC 4122 byte order; stable across restarts */
+    uint64_t
+        process_key;  /* names one process of this boot, even when its pid is used again; 0 none */
+    uint64_t present; /* bit n: field n of the event's table (events.def, from 0) has a value */
+    uint32_t process_id; /* of the process that the event is about; 0 none */
+    uint16_t fixed_size; /* header and fixed fields; fields beyond it were unknown to the sender */
+    uint16_t reserved;   /* 0 */
 };
 
-#define WVU_RECORD_CUT   0x1u /* at least one text is shorter than the original */
-#define WVU_RECORD_UTF16 0x2u /* texts are UTF-16LE (Windows); otherwise bytes as the kernel gave them */
+#define WVU_RECORD_CUT 0x1u /* at least one text is shorter than the original */
+#define WVU_RECORD_UTF16                                                                           \
+    0x2u /* texts are UTF-16LE (Windows); otherwise bytes as the kernel gave them */
 
 /* Where a text (or other variable data) of a record is. A cut text keeps its beginning and its end:
  * `head` bytes from the beginning of the original, then size - head bytes from its end. */
@@ -128,8 +134,8 @@ enum wvu_event_type {
 
 enum wvu_loss_cause {
     WVU_LOSS_NONE = 0,
-    WVU_LOSS_QUEUE_FULL = 1,   /* overwritten by newer records while no reader took them: numbered */
-    WVU_LOSS_QUEUE_BUSY = 2,   /* no room because an older record was still being written or copied */
+    WVU_LOSS_QUEUE_FULL = 1, /* overwritten by newer records while no reader took them: numbered */
+    WVU_LOSS_QUEUE_BUSY = 2, /* no room because an older record was still being written or copied */
     WVU_LOSS_KERNEL_RING = 3,  /* the kernel's event ring was full */
     WVU_LOSS_KERNEL_PROBE = 4, /* a probe in the kernel could not read or write its event */
     WVU_LOSS_SOURCE_TABLE = 5, /* the host's own bounded tables had no room to follow the event */
@@ -190,11 +196,11 @@ struct wvu_process_create {
     uint32_t user_id;
     uint32_t group_id;
     struct wvu_text image_file_name;
-    struct wvu_text command_line;      /* Windows only; Linux has arguments */
-    struct wvu_text arguments;         /* each argument followed by a NUL */
+    struct wvu_text command_line; /* Windows only; Linux has arguments */
+    struct wvu_text arguments;    /* each argument followed by a NUL */
     struct wvu_text working_directory;
-    struct wvu_text exec_file_name;    /* the name given to exec: differs for scripts and links */
-    struct wvu_text user_sid;          /* Windows: text form */
+    struct wvu_text exec_file_name; /* the name given to exec: differs for scripts and links */
+    struct wvu_text user_sid;       /* Windows: text form */
 };
 
 struct wvu_process_destroy {
@@ -236,8 +242,10 @@ struct wvu_probe_state_changed {
 };
 
 struct wvu_events_lost {
-    struct wvu_record record; /* sequence: last_sequence when there is a range, else its own number */
-    uint64_t first_sequence;  /* the numbers that will never come; absent for losses before numbering */
+    struct wvu_record
+        record; /* sequence: last_sequence when there is a range, else its own number */
+    uint64_t
+        first_sequence; /* the numbers that will never come; absent for losses before numbering */
     uint64_t last_sequence;
     uint64_t count;       /* the sum of the list */
     struct wvu_text lost; /* an array of struct wvu_loss */
@@ -247,9 +255,10 @@ struct wvu_events_lost {
 /* The bit of a field in wvu_record.present: WVU_PRESENT(wvu_process_destroy, Signal). */
 #define WVU_PRESENT(structure, json) (UINT64_C(1) << WVU_FIELD_INDEX_##structure##_##json)
 
-#define WVU_EVENT(number, name, structure, description) enum wvu_fields_of_##structure {
-#define WVU_FIELD(structure, kind, json, member, description)                                      \
-    WVU_FIELD_INDEX_##structure##_##json,
+#define WVU_EVENT(number, name, structure, description)                                            \
+    enum wvu_fields_of_##structure                                                                 \
+    {
+#define WVU_FIELD(structure, kind, json, member, description) WVU_FIELD_INDEX_##structure##_##json,
 #define WVU_EVENT_END(name)                                                                        \
     WVU_FIELD_COUNT_##name                                                                         \
     }                                                                                              \

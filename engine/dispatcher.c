@@ -1,0 +1,540 @@
+/*
+ * The dispatcher: one thread between the queue and the port.
+ *
+ *      +----------------------------- sleep on `wake` <----------------------------+
+ *      v                                                                           |
+ *   connected? --no--> (only connect and stop wake it)                             |
+ *      | yes                                                                       |
+ *   batch in hand? --no--> moderator lets us? --> take from the queue --nothing--> arm the doorbell
+ *      | yes
+ *   port.send --> reply: release what it acknowledges; nothing left: next batch
+ *             --> time-out: the batch stays and is sent again; after the third in a row the reader
+ * is disconnected, so that another can have the port
+ *             --> disconnected: the batch stays for the next reader; this connection is not tried
+ * again
+ *
+ * One message is in flight at a time. Its batch is a copy in `message`, taken out of the queue: the
+ * queue may discard its oldest while a reader is slow, the batch in hand never changes. It leaves
+ * only by a reply, so whatever happens to readers, records come at least once and in order.
+ *
+ * Layout of `message`: the batch stands right after a space for one EventsLost record, because
+ * whether there is one is known only after the records were taken; the header then goes in front of
+ * whichever is first. A partial reply moves the start forward the same way.
+ *
+ * Threads: everything in struct wvu_dispatcher belongs to the dispatcher's thread, except `lock`
+ * with what it guards (connected, generation, stopping: written by port and controller) and the
+ * relaxed atomics (counters, timeout, last_progress). `wake` is set by the queue's doorbell, by
+ * connect, disconnect and stop; every one of these is state that is looked at again before
+ * sleeping.
+ *
+ * Stop is bounded: the thread goes on sending for at most drain_ms, then the port is cancelled,
+ * which ends a send that is under way.
+ */
+#include "dispatcher.h"
+
+#include <string.h>
+
+#include "atomic.h"
+#include "log.h"
+#include "moderator.h"
+#include "record.h"
+
+#define DISPATCHER_TAG WVU_TAG('W', 'v', 'D', 'i')
+#define MS             UINT64_C(1000000)
+
+/* A reader whose replies acknowledge nothing is asked again after a pause, not in a tight loop. */
+#define NO_PROGRESS_PAUSE_NS (100 * MS)
+/* "Lately" in wvu_dispatcher_should_hold: longer than any moderated round trip, shorter than a
+ * stall that people would notice. */
+#define PROGRESS_WINDOW_NS (500 * MS)
+
+#define LOST_RECORD_MAX                                                                            \
+    ((uint32_t)(sizeof(struct wvu_events_lost) + WVU_LOSS_ENTRIES * sizeof(struct wvu_loss) + 8))
+#define RECORDS_MAX (WVU_BATCH_MAX - (uint32_t)sizeof(struct wvu_batch) - LOST_RECORD_MAX)
+_Static_assert(RECORDS_MAX >= WVU_RECORD_MAX,
+               "the largest record must fit a batch with an EventsLost");
+
+struct wvu_dispatcher {
+    struct wvu_dispatcher_settings settings;
+    wvu_thread thread;
+    bool started;
+    wvu_event done; /* set by the thread when it ends */
+
+    wvu_lock lock;
+    bool connected;
+    bool stopping;
+    uint64_t generation; /* of the connection: raised by each connect */
+
+    uint64_t refused;   /* the generation on which a send failed: not tried again */
+    uint64_t drain_end; /* uptime; once stopping */
+    uint32_t fruitless; /* sends in a row to this connection without an acknowledgement */
+    uint64_t served;    /* the generation that `fruitless` counts for */
+    struct wvu_moderator moderator;
+    bool more; /* the last take was cut short by the size of a batch: go on without asking */
+
+    /* The batch in hand: `size` bytes at message + start; records == 0: none. */
+    uint8_t *message;
+    uint32_t start;
+    uint32_t size;
+    uint32_t records;    /* in the batch */
+    uint32_t from_queue; /* of these, how many the queue counts as in flight */
+    uint64_t last_sequence;
+    uint32_t sends; /* of this batch */
+
+    uint32_t send_timeout_ms; /* relaxed, like all below */
+    uint64_t last_progress;   /* uptime of the last acknowledgement or connect; 0: not connected */
+    struct wvu_dispatcher_counters counters;
+};
+
+static struct wvu_batch *batch_of(struct wvu_dispatcher *d)
+{
+    return (struct wvu_batch *)(void *)(d->message + d->start);
+}
+
+static struct wvu_record *record_at(struct wvu_dispatcher *d, uint32_t offset)
+{
+    return (struct wvu_record *)(void *)(d->message + offset);
+}
+
+static void count(uint64_t *counter, uint64_t n)
+{
+    wvu_add64_relaxed(counter, n);
+}
+
+/* ---- EventsLost
+ * ---------------------------------------------------------------------------------- */
+
+static uint32_t lost_record_size(const struct wvu_loss_report *report)
+{
+    struct wvu_text_source list = {.member = offsetof(struct wvu_events_lost, lost),
+                                   .unit = sizeof(struct wvu_loss),
+                                   .size = report->entries * (uint32_t)sizeof(struct wvu_loss)};
+    struct wvu_record_plan plan;
+    wvu_record_plan(&plan, WVU_EVENT_EventsLost, sizeof(struct wvu_events_lost), &list, 1);
+    return plan.size;
+}
+
+/* Fills everything but size, type and sequence, which the queue or the caller has set. */
+static void fill_lost_record(struct wvu_dispatcher *d, struct wvu_record *record,
+                             const struct wvu_loss_report *report)
+{
+    struct wvu_events_lost *event = (struct wvu_events_lost *)(void *)record;
+    uint32_t list_size = report->entries * (uint32_t)sizeof(struct wvu_loss);
+    struct wvu_text_source list = {.member = offsetof(struct wvu_events_lost, lost),
+                                   .unit = sizeof(struct wvu_loss),
+                                   .size = list_size,
+                                   .head = list_size,
+                                   .full_size = list_size,
+                                   .bytes = report->loss};
+    struct wvu_record_plan plan;
+    wvu_record_plan(&plan, WVU_EVENT_EventsLost, sizeof *event, &list, 1);
+
+    record->time = wvu_os_system_time();
+    record->uptime = wvu_os_uptime();
+    memcpy(record->sensor_id, d->settings.sensor_id, sizeof record->sensor_id);
+    record->present = WVU_PRESENT(wvu_events_lost, Count) | WVU_PRESENT(wvu_events_lost, Lost);
+    if (report->first_sequence != 0) {
+        record->present |= WVU_PRESENT(wvu_events_lost, FirstSequence) |
+                           WVU_PRESENT(wvu_events_lost, LastSequence);
+        event->first_sequence = report->first_sequence;
+        event->last_sequence = report->last_sequence;
+    }
+    for (uint32_t i = 0; i < report->entries; i++)
+        event->count += report->loss[i].count;
+    wvu_record_fill_texts(record, &plan, &list);
+}
+
+/* Losses without numbers that no gap will carry get a record of their own, at the queue's end. */
+static void tell_unnumbered(struct wvu_dispatcher *d)
+{
+    struct wvu_loss_report report;
+    if (!wvu_queue_take_unnumbered(d->settings.queue, &report))
+        return;
+    struct wvu_record *record;
+    wvu_status status = wvu_queue_reserve(d->settings.queue, WVU_EVENT_EventsLost,
+                                          lost_record_size(&report), &record);
+    if (status != WVU_STATUS_OK) {
+        wvu_queue_return_losses(d->settings.queue, &report);
+        return;
+    }
+    fill_lost_record(d, record, &report);
+    wvu_queue_commit(d->settings.queue, record);
+}
+
+/* ---- the batch in hand
+ * ----------------------------------------------------------------------------- */
+
+/* The header in front of the first record; `start` is the header's place. */
+static void write_header(struct wvu_dispatcher *d)
+{
+    struct wvu_batch *batch = batch_of(d);
+    const struct wvu_record *first = record_at(d, d->start + (uint32_t)sizeof *batch);
+    *batch = (struct wvu_batch){
+        .version = WVU_PROTOCOL_VERSION,
+        .header_size = sizeof *batch,
+        .size = d->size,
+        .record_count = d->records,
+        .first_sequence = first->sequence,
+        .last_sequence = d->last_sequence,
+    };
+    memcpy(batch->boot_id, d->settings.boot_id, sizeof batch->boot_id);
+}
+
+/* False when there is nothing to send. */
+static bool take_batch(struct wvu_dispatcher *d)
+{
+    const uint32_t records_at = LOST_RECORD_MAX + (uint32_t)sizeof(struct wvu_batch);
+    struct wvu_batch_info info;
+
+    tell_unnumbered(d);
+    if (wvu_queue_take(d->settings.queue, d->message + records_at, RECORDS_MAX, &info) !=
+        WVU_STATUS_OK) {
+        d->more = false;
+        return false;
+    }
+    uint32_t first_at = records_at;
+    d->records = d->from_queue = info.records;
+    d->last_sequence = info.last_sequence;
+    if (info.lost.first_sequence != 0) {
+        uint32_t lost_size = lost_record_size(&info.lost);
+        first_at -= lost_size;
+        struct wvu_record *record = record_at(d, first_at);
+        memset(record, 0, lost_size);
+        record->size = lost_size;
+        record->type = WVU_EVENT_EventsLost;
+        record->sequence = info.lost.last_sequence;
+        fill_lost_record(d, record, &info.lost);
+        d->records++;
+        if (info.records == 0)
+            d->last_sequence = info.lost.last_sequence;
+        wvu_log_warning(WVU_LOG_QUEUE, "events %llu to %llu were lost: the queue was full",
+                        (unsigned long long)info.lost.first_sequence,
+                        (unsigned long long)info.lost.last_sequence);
+    }
+    d->start = first_at - (uint32_t)sizeof(struct wvu_batch);
+    d->size = records_at + info.bytes - d->start;
+    d->sends = 0;
+    d->more = info.bytes > RECORDS_MAX / 2;
+    write_header(d);
+    return true;
+}
+
+/* Lets go of every record up to `acknowledged`. */
+static void release(struct wvu_dispatcher *d, uint64_t acknowledged)
+{
+    uint32_t offset = d->start + (uint32_t)sizeof(struct wvu_batch);
+    uint32_t end = d->start + d->size;
+    uint32_t released = 0;
+    while (offset < end && record_at(d, offset)->sequence <= acknowledged) {
+        offset += record_at(d, offset)->size;
+        released++;
+    }
+    uint32_t left = d->records - released;
+    /* The EventsLost of a gap is not the queue's. It is the first one, so it goes first. */
+    uint32_t queue_left = left < d->from_queue ? left : d->from_queue;
+    wvu_queue_delivered(d->settings.queue, d->from_queue - queue_left);
+    d->records = left;
+    d->from_queue = queue_left;
+    if (left != 0) {
+        d->size = end - offset + (uint32_t)sizeof(struct wvu_batch);
+        d->start = end - d->size;
+        write_header(d);
+    } else {
+        count(&d->counters.batches, 1);
+    }
+}
+
+/* ---- connection
+ * ------------------------------------------------------------------------------------- */
+
+struct situation {
+    bool usable; /* connected, and no send has failed on this connection */
+    bool stopping;
+    uint64_t generation;
+};
+
+static struct situation look(struct wvu_dispatcher *d)
+{
+    wvu_lock_acquire(&d->lock);
+    struct situation now = {
+        .usable = d->connected && d->generation != d->refused,
+        .stopping = d->stopping,
+        .generation = d->generation,
+    };
+    wvu_lock_release(&d->lock);
+    if (now.usable && d->served != now.generation) {
+        d->served = now.generation;
+        d->fruitless = 0;
+    }
+    return now;
+}
+
+void wvu_dispatcher_connected(struct wvu_dispatcher *d)
+{
+    wvu_lock_acquire(&d->lock);
+    d->connected = true;
+    d->generation++;
+    wvu_lock_release(&d->lock);
+    count(&d->counters.connections, 1);
+    wvu_store64_relaxed(&d->last_progress, wvu_os_uptime());
+    wvu_event_set(d->settings.wake);
+}
+
+void wvu_dispatcher_disconnected(struct wvu_dispatcher *d)
+{
+    wvu_lock_acquire(&d->lock);
+    d->connected = false;
+    wvu_lock_release(&d->lock);
+    wvu_store64_relaxed(&d->last_progress, 0);
+    wvu_event_set(d->settings.wake);
+}
+
+bool wvu_dispatcher_should_hold(struct wvu_dispatcher *d)
+{
+    uint64_t progress = wvu_load64_relaxed(&d->last_progress);
+    return progress != 0 && wvu_os_uptime() - progress < PROGRESS_WINDOW_NS &&
+           wvu_queue_nearly_full(d->settings.queue);
+}
+
+/* ---- one message
+ * -------------------------------------------------------------------------------------- */
+
+/* What the reply acknowledges; false when it is malformed. */
+static bool parse_reply(const struct wvu_dispatcher *d, const struct wvu_reply *reply,
+                        uint32_t size, uint64_t *acknowledged)
+{
+    if (size < sizeof *reply || reply->version != WVU_PROTOCOL_VERSION ||
+        reply->size < sizeof *reply || reply->size > size || reply->acknowledged > d->last_sequence)
+        return false;
+    *acknowledged = reply->acknowledged;
+    return true;
+}
+
+static void drop_reader(struct wvu_dispatcher *d, uint64_t generation, const char *why)
+{
+    wvu_log_warning(WVU_LOG_COMMS, "reader disconnected: %s", why);
+    d->refused = generation;
+    d->settings.port->operations->disconnect(d->settings.port);
+}
+
+/* A send that brought nothing forward. The third one in a row costs the reader its connection. */
+static void count_fruitless(struct wvu_dispatcher *d, uint64_t generation, const char *why)
+{
+    if (++d->fruitless >= WVU_TIMEOUTS_BEFORE_DISCONNECT)
+        drop_reader(d, generation, why);
+}
+
+static void handle_reply(struct wvu_dispatcher *d, uint64_t generation,
+                         const struct wvu_reply *reply, uint32_t size, int32_t reader_status)
+{
+    uint64_t acknowledged;
+    if (!parse_reply(d, reply, size, &acknowledged)) {
+        count(&d->counters.bad_replies, 1);
+        wvu_log_warning(WVU_LOG_COMMS, "malformed reply of %u bytes; the message is sent again",
+                        size);
+        count_fruitless(d, generation, "its replies are malformed");
+        return;
+    }
+    if (reader_status != WVU_STATUS_OK)
+        wvu_log_warning(WVU_LOG_COMMS, "the reader could not take a message: %s (0x%08x)",
+                        wvu_strerror(reader_status), (unsigned)reader_status);
+
+    uint32_t before = d->records;
+    release(d, acknowledged);
+    if (d->records < before) {
+        d->fruitless = 0;
+        wvu_store64_relaxed(&d->last_progress, wvu_os_uptime());
+    } else {
+        (void)wvu_event_wait(d->settings.wake, NO_PROGRESS_PAUSE_NS);
+    }
+}
+
+static uint64_t send_timeout(struct wvu_dispatcher *d, bool stopping)
+{
+    uint64_t timeout = wvu_load_relaxed(&d->send_timeout_ms) * MS;
+    if (stopping) {
+        uint64_t now = wvu_os_uptime();
+        uint64_t left = d->drain_end > now ? d->drain_end - now : 0;
+        timeout = left < timeout ? left : timeout;
+    }
+    return timeout;
+}
+
+static void send_batch(struct wvu_dispatcher *d, struct situation now)
+{
+    struct wvu_reply reply;
+    uint32_t reply_size = sizeof reply;
+    int32_t reader_status = WVU_STATUS_OK;
+
+    if (d->sends++ != 0) {
+        batch_of(d)->flags |= WVU_BATCH_REDELIVERED;
+        count(&d->counters.redelivered, d->records);
+    }
+    count(&d->counters.sends, 1);
+    memset(&reply, 0, sizeof reply);
+    wvu_status status = d->settings.port->operations->send(
+        d->settings.port, d->message + d->start, d->size, &reply, &reply_size, &reader_status,
+        send_timeout(d, now.stopping));
+
+    switch (status) {
+    case WVU_STATUS_OK:
+        handle_reply(d, now.generation, &reply, reply_size, reader_status);
+        break;
+    case WVU_STATUS_TIMEOUT:
+        count(&d->counters.timeouts, 1);
+        wvu_log_warning(WVU_LOG_COMMS, "no reply in time; %u records are kept and sent again",
+                        d->records);
+        count_fruitless(d, now.generation, "it does not reply");
+        break;
+    case WVU_STATUS_DISCONNECTED:
+    case WVU_STATUS_CANCELLED:
+        d->refused = now.generation; /* until the port tells of the next connection */
+        break;
+    case WVU_STATUS_BAD_MESSAGE:
+        count(&d->counters.bad_replies, 1);
+        drop_reader(d, now.generation, "it floods the port with packets that are no replies");
+        break;
+    default:
+        wvu_log_error(WVU_LOG_COMMS, "sending failed: %s (0x%08x)", wvu_strerror(status),
+                      (unsigned)status);
+        drop_reader(d, now.generation, "sending to it failed");
+        break;
+    }
+}
+
+/* ---- the thread
+ * ----------------------------------------------------------------------------------------- */
+
+/* True when draining is over: time is up, nobody reads, or everything was told. */
+static bool drained(struct wvu_dispatcher *d, struct situation now)
+{
+    if (!now.usable || wvu_os_uptime() >= d->drain_end)
+        return true;
+    return d->records == 0 && !take_batch(d);
+}
+
+/* Connected, nothing in hand: sleeps, waits for the moderator, or takes. */
+static void next_batch(struct wvu_dispatcher *d)
+{
+    if (d->more) {
+        (void)take_batch(d);
+        return;
+    }
+    if (wvu_queue_arm(d->settings.queue)) {
+        (void)wvu_event_wait(d->settings.wake, WVU_TIMEOUT_NONE);
+        wvu_queue_disarm(d->settings.queue);
+        return;
+    }
+    uint64_t delay = wvu_moderator_delay(&d->moderator, wvu_os_uptime());
+    if (delay != 0)
+        (void)wvu_event_wait(d->settings.wake, delay);
+    else
+        (void)take_batch(d);
+}
+
+static void run(void *context)
+{
+    struct wvu_dispatcher *d = context;
+    for (;;) {
+        struct situation now = look(d);
+        if (now.stopping) {
+            if (drained(d, now))
+                break;
+            send_batch(d, now);
+        } else if (!now.usable) {
+            (void)wvu_event_wait(d->settings.wake, WVU_TIMEOUT_NONE);
+        } else if (d->records != 0) {
+            send_batch(d, now);
+        } else {
+            next_batch(d);
+        }
+    }
+    wvu_event_set(&d->done);
+}
+
+/* ---- life
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+wvu_status wvu_dispatcher_create(const struct wvu_dispatcher_settings *settings,
+                                 struct wvu_dispatcher **out)
+{
+    *out = NULL;
+    if (settings->send_timeout_ms < WVU_SEND_TIMEOUT_MS_MIN ||
+        settings->send_timeout_ms > WVU_SEND_TIMEOUT_MS_MAX)
+        return WVU_STATUS_INVALID_PARAMETER;
+
+    struct wvu_dispatcher *d = wvu_os_alloc(sizeof *d, DISPATCHER_TAG);
+    if (d == NULL)
+        return WVU_STATUS_NO_MEMORY;
+    wvu_status status = WVU_STATUS_NO_MEMORY;
+    d->message = wvu_os_alloc(LOST_RECORD_MAX + WVU_BATCH_MAX, DISPATCHER_TAG);
+    if (d->message == NULL)
+        goto free_dispatcher;
+    status = wvu_event_init(&d->done);
+    if (status != WVU_STATUS_OK)
+        goto free_message;
+    wvu_lock_init(&d->lock);
+    wvu_moderator_init(&d->moderator);
+    d->settings = *settings;
+    d->send_timeout_ms = settings->send_timeout_ms;
+    *out = d;
+    return WVU_STATUS_OK;
+
+free_message:
+    wvu_os_free(d->message, DISPATCHER_TAG);
+free_dispatcher:
+    wvu_os_free(d, DISPATCHER_TAG);
+    return status;
+}
+
+wvu_status wvu_dispatcher_start(struct wvu_dispatcher *d)
+{
+    wvu_status status = wvu_thread_start(&d->thread, "wvu-dispatcher", run, d);
+    d->started = status == WVU_STATUS_OK;
+    return status;
+}
+
+void wvu_dispatcher_stop(struct wvu_dispatcher *d)
+{
+    if (!d->started)
+        return;
+    uint64_t drain = d->settings.drain_ms * MS;
+    wvu_lock_acquire(&d->lock);
+    d->drain_end = wvu_os_uptime() + drain;
+    d->stopping = true;
+    wvu_lock_release(&d->lock);
+    wvu_event_set(d->settings.wake);
+
+    if (wvu_event_wait(&d->done, drain) != WVU_STATUS_OK)
+        d->settings.port->operations->cancel(d->settings.port);
+    wvu_thread_join(&d->thread);
+    d->started = false;
+}
+
+void wvu_dispatcher_destroy(struct wvu_dispatcher *d)
+{
+    if (d == NULL)
+        return;
+    wvu_event_destroy(&d->done);
+    wvu_os_free(d->message, DISPATCHER_TAG);
+    wvu_os_free(d, DISPATCHER_TAG);
+}
+
+void wvu_dispatcher_set_timeout(struct wvu_dispatcher *d, uint32_t send_timeout_ms)
+{
+    wvu_store_relaxed(&d->send_timeout_ms, send_timeout_ms);
+}
+
+void wvu_dispatcher_read_counters(struct wvu_dispatcher *d,
+                                  struct wvu_dispatcher_counters *counters)
+{
+    *counters = (struct wvu_dispatcher_counters){
+        .batches = wvu_load64_relaxed(&d->counters.batches),
+        .sends = wvu_load64_relaxed(&d->counters.sends),
+        .timeouts = wvu_load64_relaxed(&d->counters.timeouts),
+        .bad_replies = wvu_load64_relaxed(&d->counters.bad_replies),
+        .connections = wvu_load64_relaxed(&d->counters.connections),
+        .redelivered = wvu_load64_relaxed(&d->counters.redelivered),
+    };
+}
