@@ -70,6 +70,7 @@ struct wvu_dispatcher {
     uint32_t fruitless; /* sends in a row to this connection without an acknowledgement */
     uint64_t served;    /* the generation that `fruitless` counts for */
     struct wvu_moderator moderator;
+    bool rung; /* woken from sleep, and no token was spent for it yet */
     bool more; /* the last take was cut short by the size of a batch: go on without asking */
 
     /* The batch in hand: `size` bytes at message + start; records == 0: none. */
@@ -145,18 +146,12 @@ static void fill_lost_record(struct wvu_dispatcher *d, struct wvu_record *record
 }
 
 /* Losses without numbers that no gap will carry get a record of their own, at the queue's end. */
-static void tell_unnumbered(struct wvu_dispatcher *d)
+void wvu_dispatcher_tell_losses(struct wvu_dispatcher *d)
 {
     struct wvu_loss_report report;
-    if (!wvu_queue_take_unnumbered(d->settings.queue, &report))
-        return;
     struct wvu_record *record;
-    wvu_status status = wvu_queue_reserve(d->settings.queue, WVU_EVENT_EventsLost,
-                                          lost_record_size(&report), &record);
-    if (status != WVU_STATUS_OK) {
-        wvu_queue_return_losses(d->settings.queue, &report);
-        return;
-    }
+    if (wvu_queue_reserve_losses(d->settings.queue, &report, &record) != WVU_STATUS_OK)
+        return; /* nothing to tell, or no room now: the counts are kept */
     fill_lost_record(d, record, &report);
     wvu_queue_commit(d->settings.queue, record);
 }
@@ -186,7 +181,7 @@ static bool take_batch(struct wvu_dispatcher *d)
     const uint32_t records_at = LOST_RECORD_MAX + (uint32_t)sizeof(struct wvu_batch);
     struct wvu_batch_info info;
 
-    tell_unnumbered(d);
+    wvu_dispatcher_tell_losses(d);
     if (wvu_queue_take(d->settings.queue, d->message + records_at, RECORDS_MAX, &info) !=
         WVU_STATUS_OK) {
         d->more = false;
@@ -413,22 +408,30 @@ static bool drained(struct wvu_dispatcher *d, struct situation now)
     return d->records == 0 && !take_batch(d);
 }
 
-/* Connected, nothing in hand: sleeps, waits for the moderator, or takes. */
+/* Connected, nothing in hand: sleeps, waits for the moderator, or takes. A token is spent for each take,
+ * and for each ring that brings nothing: while the oldest record is still being filled, every commit
+ * behind it rings, and without that each would cost a wake. */
 static void next_batch(struct wvu_dispatcher *d)
 {
     if (d->more) {
         (void)take_batch(d);
         return;
     }
-    if (wvu_queue_arm(d->settings.queue)) {
+    bool nothing = wvu_queue_arm(d->settings.queue);
+    if (nothing && !d->rung) {
         (void)wvu_event_wait(d->settings.wake, WVU_TIMEOUT_NONE);
         wvu_queue_disarm(d->settings.queue);
+        d->rung = true;
         return;
     }
+    wvu_queue_disarm(d->settings.queue);
     uint64_t delay = wvu_moderator_delay(&d->moderator, wvu_os_uptime());
-    if (delay != 0)
+    if (delay != 0) {
         (void)wvu_event_wait(d->settings.wake, delay);
-    else
+        return;
+    }
+    d->rung = false;
+    if (!nothing)
         (void)take_batch(d);
 }
 

@@ -50,6 +50,10 @@ void wvu_dispatcher_disconnected(struct wvu_dispatcher *dispatcher);
  * ask. */
 bool wvu_dispatcher_should_hold(struct wvu_dispatcher *dispatcher);
 
+/* Any. Puts an EventsLost record for losses without numbers into the queue, if there are any. The
+ * dispatcher does so before each take; the sensor before its last record, which must come after. */
+void wvu_dispatcher_tell_losses(struct wvu_dispatcher *dispatcher);
+
 void wvu_dispatcher_set_timeout(struct wvu_dispatcher *dispatcher, uint32_t send_timeout_ms);
 void wvu_dispatcher_read_counters(struct wvu_dispatcher *dispatcher,
                                   struct wvu_dispatcher_counters *counters);

@@ -30,7 +30,7 @@
  *   Discarding takes the oldest records, so what is lost is always one range of numbers that ends
  * right before head. The ledger sums losses by cause and type until they are told: with the range
  * by the next take, or, if only unnumbered losses are there, by a record of their own
- *   (wvu_queue_take_unnumbered). A discarded EventsLost record pays its counts back into the
+ *   (wvu_queue_reserve_losses). A discarded EventsLost record pays its counts back into the
  * ledger.
  *
  * The doorbell
@@ -249,6 +249,34 @@ static bool make_room(struct wvu_queue *queue, uint32_t need)
     return true;
 }
 
+/* Lock held. A BUSY slot at the tail, and the next number; NULL when there is no room. */
+static struct slot *append(struct wvu_queue *queue, uint32_t size, uint64_t *sequence)
+{
+    uint32_t stride = size + (uint32_t)sizeof(struct slot);
+    if (!make_room(queue, stride))
+        return NULL;
+    struct slot *slot = slot_at(queue, queue->tail_offset);
+    slot->stride = stride;
+    wvu_store_relaxed(&slot->state, SLOT_BUSY);
+    *sequence = queue->next_sequence++;
+    move_tail(queue, stride);
+    if (++queue->queued > queue->high_water)
+        queue->high_water = queue->queued;
+    return slot;
+}
+
+/* Without the lock: zeroes the record of a slot just appended, and begins its header. */
+static struct wvu_record *open_record(struct slot *slot, uint16_t type, uint32_t size,
+                                      uint64_t sequence)
+{
+    struct wvu_record *record = record_of(slot);
+    memset(record, 0, size);
+    record->size = size;
+    record->type = type;
+    record->sequence = sequence;
+    return record;
+}
+
 wvu_status wvu_queue_reserve(struct wvu_queue *queue, uint16_t type, uint32_t size,
                              struct wvu_record **out)
 {
@@ -256,32 +284,18 @@ wvu_status wvu_queue_reserve(struct wvu_queue *queue, uint16_t type, uint32_t si
     if (size < sizeof(struct wvu_record) || size > WVU_RECORD_MAX)
         return WVU_STATUS_INVALID_PARAMETER;
     size = (size + 7u) & ~7u;
-    uint32_t stride = size + (uint32_t)sizeof(struct slot);
 
+    uint64_t sequence = 0;
     wvu_lock_acquire(&queue->lock);
-    if (!make_room(queue, stride)) {
-        if (type != WVU_EVENT_EventsLost) { /* its counts go back whole: nothing is lost */
-            ledger_add(&queue->ledger, WVU_LOSS_QUEUE_BUSY, type, 1);
-            queue->unnumbered++;
-        }
-        wvu_lock_release(&queue->lock);
-        return WVU_STATUS_BUSY;
+    struct slot *slot = append(queue, size, &sequence);
+    if (slot == NULL) {
+        ledger_add(&queue->ledger, WVU_LOSS_QUEUE_BUSY, type, 1);
+        queue->unnumbered++;
     }
-    struct slot *slot = slot_at(queue, queue->tail_offset);
-    slot->stride = stride;
-    wvu_store_relaxed(&slot->state, SLOT_BUSY);
-    uint64_t sequence = queue->next_sequence++;
-    move_tail(queue, stride);
-    if (++queue->queued > queue->high_water)
-        queue->high_water = queue->queued;
     wvu_lock_release(&queue->lock);
-
-    struct wvu_record *record = record_of(slot);
-    memset(record, 0, size);
-    record->size = size;
-    record->type = type;
-    record->sequence = sequence;
-    *out = record;
+    if (slot == NULL)
+        return WVU_STATUS_BUSY;
+    *out = open_record(slot, type, size, sequence);
     return WVU_STATUS_OK;
 }
 
@@ -308,6 +322,35 @@ void wvu_queue_count_loss(struct wvu_queue *queue, uint16_t cause, uint16_t type
     ledger_add(&queue->ledger, cause, type, count);
     queue->unnumbered += count;
     wvu_lock_release(&queue->lock);
+}
+
+/* What is told and the number it is told with are taken in one step: whoever takes a number after
+ * this one knows that the losses before it come first. */
+wvu_status wvu_queue_reserve_losses(struct wvu_queue *queue, struct wvu_loss_report *report,
+                                    struct wvu_record **out)
+{
+    *out = NULL;
+    memset(report, 0, offsetof(struct wvu_loss_report, loss));
+
+    uint64_t sequence = 0;
+    uint32_t size = 0;
+    struct slot *slot = NULL;
+    wvu_lock_acquire(&queue->lock);
+    if (queue->first_lost == 0)
+        ledger_tell(&queue->ledger, report);
+    if (report->entries != 0) {
+        size =
+            (uint32_t)(sizeof(struct wvu_events_lost) + report->entries * sizeof(struct wvu_loss));
+        slot = append(queue, size, &sequence);
+        for (uint32_t i = 0; slot == NULL && i < report->entries; i++)
+            ledger_add(&queue->ledger, report->loss[i].cause, report->loss[i].type,
+                       report->loss[i].count);
+    }
+    wvu_lock_release(&queue->lock);
+    if (slot == NULL)
+        return report->entries != 0 ? WVU_STATUS_BUSY : WVU_STATUS_AGAIN;
+    *out = open_record(slot, WVU_EVENT_EventsLost, size, sequence);
+    return WVU_STATUS_OK;
 }
 
 /* ---- the consumer ------------------------------------------------------------------------------
@@ -377,25 +420,6 @@ void wvu_queue_delivered(struct wvu_queue *queue, uint64_t records)
     wvu_lock_acquire(&queue->lock);
     queue->in_flight -= records;
     queue->delivered += records;
-    wvu_lock_release(&queue->lock);
-}
-
-bool wvu_queue_take_unnumbered(struct wvu_queue *queue, struct wvu_loss_report *report)
-{
-    memset(report, 0, offsetof(struct wvu_loss_report, loss));
-    wvu_lock_acquire(&queue->lock);
-    if (queue->first_lost == 0)
-        ledger_tell(&queue->ledger, report);
-    wvu_lock_release(&queue->lock);
-    return report->entries != 0;
-}
-
-void wvu_queue_return_losses(struct wvu_queue *queue, const struct wvu_loss_report *report)
-{
-    wvu_lock_acquire(&queue->lock);
-    for (uint32_t i = 0; i < report->entries; i++)
-        ledger_add(&queue->ledger, report->loss[i].cause, report->loss[i].type,
-                   report->loss[i].count);
     wvu_lock_release(&queue->lock);
 }
 

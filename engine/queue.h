@@ -79,6 +79,12 @@ void wvu_queue_wake(struct wvu_queue *queue);
 /* Any. Losses that never became records. Reported with the next take; call wvu_queue_wake after. */
 void wvu_queue_count_loss(struct wvu_queue *queue, uint16_t cause, uint16_t type, uint64_t count);
 
+/* Any. When unnumbered losses wait to be told and no range will carry them, reserves an EventsLost
+ * record for them and reports what it must say; the caller fills and commits it. AGAIN: there is
+ * nothing to tell. BUSY: no room; they are told another time. */
+wvu_status wvu_queue_reserve_losses(struct wvu_queue *queue, struct wvu_loss_report *report,
+                                    struct wvu_record **record);
+
 /* ---- the one consumer: PASSIVE ------------------------------------------------------------------
  */
 
@@ -88,12 +94,6 @@ void wvu_queue_count_loss(struct wvu_queue *queue, uint16_t cause, uint16_t type
 wvu_status wvu_queue_take(struct wvu_queue *queue, void *buffer, uint32_t capacity,
                           struct wvu_batch_info *info);
 void wvu_queue_delivered(struct wvu_queue *queue, uint64_t records);
-
-/* Unnumbered losses wait to be told and no range will carry them: the consumer puts an EventsLost
- * record into the queue. Fills and clears the report; false when there is nothing. */
-bool wvu_queue_take_unnumbered(struct wvu_queue *queue, struct wvu_loss_report *report);
-/* The report could not be told after all: counts it again. */
-void wvu_queue_return_losses(struct wvu_queue *queue, const struct wvu_loss_report *report);
 
 /* Before sleeping on the doorbell: from here on wvu_queue_wake rings it. Returns false, and does
  * not arm, when something is ready: do not sleep. After the sleep, disarm. */

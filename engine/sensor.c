@@ -383,6 +383,7 @@ void wvu_sensor_stop(struct wvu_sensor *sensor, const char *reason)
         return;
     stop_poller(sensor);
     stop_probes(sensor, "the sensor stops");
+    wvu_dispatcher_tell_losses(sensor->dispatcher);
     report_stop(sensor, reason);
     wvu_dispatcher_stop(sensor->dispatcher);
     sensor->started = false;
