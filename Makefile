@@ -8,27 +8,27 @@ DURATION ?=
 
 # Which files `make format` formats and `make test` checks: scripts/format --list.
 
-.PHONY: all build run test bench fuzz soak install format docs clean help packages
+.PHONY: all build run test bench fuzz soak install format docs clean help
 .DEFAULT_GOAL := all
 
 all: build
 
-packages:
-	@scripts/packages
-
-build: packages
+build:
+	@scripts/packages build
 	@scripts/build release
 
 run: build
 	@scripts/run $(ARGS)
 
-test: packages
+test:
+	@scripts/packages test
 	@scripts/test $(ARGS)
 
 bench: build
 	@bench/run.sh $(ARGS)
 
-fuzz: packages
+fuzz:
+	@scripts/packages test
 	@scripts/build fuzz
 	@scripts/fuzz $(or $(DURATION),600)
 

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Promises 2, 3, 4 and 6: readers that are killed, never reply, come second, cannot write, or are not
+there at all. Nothing is lost without saying so, and the next reader always gets in."""
+import os
+import random
+import signal
+import subprocess
+import time
+
+import e2e
+import wire
+
+
+def test_reader_killed_again_and_again(session):
+    kills = 10 if e2e.SANITIZED else 30
+    sensor = session.sensor()
+    spawned = session.start_spawner(count=kills * 400, workers=1, rate=1500)
+    outputs = []
+    chance = random.Random(1)
+    for number in range(kills):
+        reader = session.reader(sensor, "--no-reconnect" if number % 2 else "--reconnect")
+        before = os.path.getsize(reader.output_path)
+        goal = before + chance.randrange(1, 60000)
+        e2e.wait_until(lambda: os.path.getsize(reader.output_path) >= goal or spawned.process.poll()
+                       is not None, "the reader to write")
+        reader.kill()
+        outputs.append(reader)
+    last = session.reader(sensor)
+    spawned.finish()
+    session.mark(last)
+    outputs.append(last)
+    # A killed reader can leave half a line; events() leaves it out, as the next reader has the event.
+    events = [event for reader in outputs for event in reader.events()]
+    union = e2e.without_repeats(events)
+    e2e.equal(e2e.check_numbers(union), 0, "numbers lost")
+    e2e.equal(e2e.losses(union), [], "what was lost")
+    e2e.check_spawned(union, spawned)
+
+
+def test_reader_that_never_replies(session):
+    timeout = 0.4
+    sensor = session.sensor(SendTimeoutMs=int(timeout * 1000))
+    with wire.Port(sensor.run_dir) as silent:
+        e2e.equal(silent.welcome.status, 0, "the welcome's status")
+        first = silent.receive()
+        begin = time.monotonic()
+        again = silent.receive()
+        waited = time.monotonic() - begin
+        third = silent.receive()
+        end = silent.receive()
+        e2e.check(waited > timeout * 0.8, f"sent again after {waited} s already")
+        e2e.check(not first.redelivered, "the first message is marked as sent before")
+        for repeated in (again, third):
+            e2e.check(repeated.redelivered, "a repeated message is not marked")
+            e2e.equal(repeated.sequences, first.sequences, "the numbers in the repeated message")
+            e2e.equal(repeated.all_processes(), first.all_processes(), "what the repeated message tells")
+        e2e.equal(len({first.id, again.id, third.id}), 3, "different message ids")
+        e2e.equal(end, None, "what comes after the third time-out")
+        reader = session.reader(sensor, "--no-reconnect")
+        session.mark(reader)
+    e2e.equal(e2e.check_numbers(reader.events()), 0, "numbers lost")
+
+
+def test_partial_and_late_replies(session):
+    sensor = session.sensor(SendTimeoutMs=300)
+    with wire.Port(sensor.run_dir) as port:
+        first = port.receive()
+        e2e.check(len(first.records) >= 3, f"only {len(first.records)} records at start")
+        middle = first.sequences[1]
+        port.send(wire.reply(first.id, middle))
+        rest = port.receive()
+        e2e.equal(rest.sequences[0], middle + 1, "the first number after a partial reply")
+        e2e.check(rest.redelivered, "the rest is not marked as sent before")
+        repeated = port.receive()  # the time-out has passed
+        e2e.equal(repeated.sequences, rest.sequences, "the numbers in the repeated message")
+        port.send(wire.reply(rest.id, rest.last))  # too late: it must count for nothing
+        port.send(wire.reply(repeated.id, repeated.first))
+        last = port.receive()
+        e2e.equal(last.sequences[0], repeated.first + 1, "the first number after the late reply")
+    reader = session.reader(sensor)
+    session.mark(reader)
+    e2e.equal(reader.events()[0]["Sequence"], last.sequences[0], "where the next reader begins")
+
+
+def test_second_reader_is_refused(session):
+    sensor = session.sensor()
+    first = session.reader(sensor)
+    session.mark(first)
+    with wire.Port(sensor.run_dir) as second:
+        e2e.equal(second.welcome.status, wire.CONNECTION_LIMIT, "the second reader's status")
+        e2e.equal(second.receive(), None, "what the second reader gets")
+    refused = session.reader(sensor, "--no-reconnect")
+    e2e.check(refused.process.wait(e2e.PATIENCE) != 0, "the second reader ended with success")
+    e2e.check("another reader" in refused.errors(), f"the second reader said: {refused.errors()!r}")
+    e2e.equal(refused.events(), [], "the second reader's events")
+    session.mark(first)
+    # One that waits gets in as soon as the first one has gone, however it went.
+    waiting = session.reader(sensor)
+    e2e.wait_until(lambda: "another reader" in waiting.errors(), "the waiting reader to be refused")
+    first.kill()
+    session.mark(waiting)
+    union = e2e.without_repeats(first.events() + waiting.events())
+    e2e.equal(e2e.check_numbers(union), 0, "numbers lost")
+
+
+def test_output_that_fails(session):
+    """The disk is full, the pipe is closed: the reader says so and ends, and the sensor has the events."""
+    sensor = session.sensor()
+    with open("/dev/full", "wb") as full:
+        reader = session.reader(sensor, stdout=full)
+        e2e.check(reader.process.wait(e2e.PATIENCE) != 0, "a full disk is a success")
+        e2e.check("No space left" in reader.errors(), f"about a full disk it said {reader.errors()!r}")
+    read_end, write_end = os.pipe()
+    reader = session.reader(sensor, stdout=write_end)
+    os.close(write_end)
+    os.read(read_end, 100)
+    os.close(read_end)
+    subprocess.run([e2e.TINY, "1"], check=False)
+    e2e.check(reader.process.wait(e2e.PATIENCE) != 0, "a closed pipe is a success")
+    e2e.check(reader.process.returncode != -signal.SIGPIPE, "a closed pipe killed the reader")
+    last = session.reader(sensor)
+    session.mark(last)
+    numbers = [event["Sequence"] for event in last.events()]
+    e2e.equal(numbers[0], 1, "the first number after failures that took nothing")
+    e2e.equal(e2e.check_numbers(last.events()), 0, "numbers lost")
+
+
+def test_nobody_reads(session):
+    """The newest QueueRecords are kept, and one EventsLost covers exactly the rest."""
+    records = 1000
+    sensor = session.sensor(QueueRecords=records)
+    before = sensor.memory()
+    spawned = session.spawn(count=3000)
+    port = wire.Port(sensor.run_dir)
+    # Whatever is under way from the kernel has come when the mark has; the storm is far behind then.
+    message = port.receive()
+    port.close()
+    reader = session.reader(sensor)
+    session.mark(reader)
+    events = reader.events()
+    e2e.equal(events[0]["sensor_type"], "EventsLost", "the first event")
+    lost = events[0]
+    e2e.equal(lost["FirstSequence"], 1, "the first number lost")
+    e2e.equal(e2e.check_numbers(events), lost["LastSequence"], "numbers lost")
+    e2e.equal(message.records[0].sequence, lost["Sequence"], "the first number of the message before")
+    e2e.equal({cause for _, cause, _ in e2e.losses(events[:1])}, {"QueueFull"}, "the causes of loss")
+    e2e.equal(sum(count for _, _, count in e2e.losses(events[:1])), lost["Count"], "the sum of losses")
+    e2e.equal(lost["Count"], lost["LastSequence"], "the count of losses")
+    types = {event: count for event, _, count in e2e.losses(events[:1])}
+    total = {"ProcessCreate": 3000, "ProcessDestroy": 3000, "ImageLoad": 3000}
+    for kind, there_were in total.items():
+        kept = sum(1 for event in events if event["sensor_type"] == kind)
+        e2e.check(types[kind] + kept >= there_were,
+                  f"{types[kind]} lost and {kept} kept of {there_were} {kind} events")
+    kept = spawned.entries[-50:]
+    starts = {event["ProcessId"] for event in events if event["sensor_type"] == "ProcessCreate"}
+    e2e.check(all(entry[1] in starts for entry in kept), "the newest processes are not there")
+    e2e.check(sensor.memory() - before < 2 << 20, f"memory grew from {before} to {sensor.memory()}")
+    sensor.stop()
+    stop = reader.wait_for(lambda event: event["sensor_type"] == "SensorStop", "the sensor's stop")
+    e2e.equal(stop["LostEvents"], lost["Count"], "lost, by the sensor's own account")
+    e2e.equal(stop["Accepted"], stop["Sequence"] - 1, "accepted, by the sensor's own account")
+    e2e.check(stop["Delivered"] + stop["LostEvents"] <= stop["Accepted"], f"more than there was: {stop}")
+    e2e.equal(e2e.check_numbers(reader.events()), lost["LastSequence"], "numbers lost at the end")
+
+
+if __name__ == "__main__":
+    e2e.main(test_reader_killed_again_and_again, test_reader_that_never_replies,
+             test_partial_and_late_replies, test_second_reader_is_refused, test_output_that_fails,
+             test_nobody_reads)
