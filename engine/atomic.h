@@ -109,6 +109,20 @@ static inline void wvu_fence(void)
 #endif
 }
 
+/* Asks for the cache lines of memory that will be written soon. A hint: nothing needs to be there. */
+static inline void wvu_prefetch_write(const void *memory, uint32_t size)
+{
+    for (uint32_t i = 0; i < size; i += 64) {
+#if defined(__x86_64__)
+        /* The builtin gives this only when compiled for a processor that must have it; those that
+         * have it not take it for a nop. */
+        __asm__ volatile("prefetchw (%0)" : : "r"((uintptr_t)memory + i));
+#else
+        __builtin_prefetch((const void *)((uintptr_t)memory + i), 1);
+#endif
+    }
+}
+
 #else
 #error "atomic.h: add the accessors for this compiler"
 #endif

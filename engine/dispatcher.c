@@ -426,8 +426,10 @@ static void next_batch(struct wvu_dispatcher *d)
     }
     wvu_queue_disarm(d->settings.queue);
     uint64_t delay = wvu_moderator_delay(&d->moderator, wvu_os_uptime());
-    if (delay != 0) {
+    /* Letting records gather ends when they fill half of the queue: no burst is lost to waiting. */
+    if (delay != 0 && (nothing || wvu_queue_arm_half_full(d->settings.queue))) {
         (void)wvu_event_wait(d->settings.wake, delay);
+        wvu_queue_disarm(d->settings.queue);
         return;
     }
     d->rung = false;

@@ -38,7 +38,9 @@
  *   commits: full fence; armed? then armed = 0 and set the event. Whatever the order, either the
  *   consumer sees the commit or the producer sees `armed`: the two fences make it impossible that
  * both miss. tests/model/queue.pml checks this protocol, and that it fails without either fence.
- * `armed` is taken by exchange, so one sleep costs one set, however many producers ring.
+ * `armed` is taken by exchange, so one sleep costs one set, however many producers ring. A consumer
+ * that waits for a time although there are records (to wake less often) arms the doorbell for a half full
+ * queue instead: then what it waits for is "half full", by the same protocol.
  *
  * Lock: `lock` guards everything in struct wvu_queue but `armed`, `cut` and the slots' states. It
  * is a leaf: nothing is called under it. It is held for some tens of nanoseconds; longer only when
@@ -57,6 +59,10 @@
  * what producers add in the meantime. */
 #define QUEUE_SLACK (512u << 10)
 
+/* What is written next is still in the consumer's cache, and fetching it from there takes longer than
+ * to fill it: so it is asked for two records ahead. */
+#define PREFETCH 512u
+
 enum slot_state { SLOT_BUSY = 1, SLOT_COMMITTED = 2, SLOT_PAD = 3 };
 
 struct slot {
@@ -64,6 +70,8 @@ struct slot {
     uint32_t stride; /* bytes to the next slot */
 };
 _Static_assert(sizeof(struct slot) == 8, "records must stay 8-byte aligned");
+
+enum { DISARMED = 0, ARMED = 1, ARMED_HALF_FULL = 2 };
 
 struct ledger {
     uint64_t total;
@@ -270,6 +278,7 @@ static struct wvu_record *open_record(struct slot *slot, uint16_t type, uint32_t
                                       uint64_t sequence)
 {
     struct wvu_record *record = record_of(slot);
+    wvu_prefetch_write((const uint8_t *)record + size, PREFETCH);
     memset(record, 0, size);
     record->size = size;
     record->type = type;
@@ -307,10 +316,22 @@ void wvu_queue_commit(struct wvu_queue *queue, struct wvu_record *record)
     wvu_store_release(&slot->state, SLOT_COMMITTED);
 }
 
+static bool fuller_than(struct wvu_queue *queue, uint32_t quarters)
+{
+    wvu_lock_acquire(&queue->lock);
+    bool result = queue->queued > queue->record_bound / 4 * quarters ||
+                  queue->tail - queue->head > queue->byte_bound / 4 * quarters;
+    wvu_lock_release(&queue->lock);
+    return result;
+}
+
 void wvu_queue_wake(struct wvu_queue *queue)
 {
     wvu_fence(); /* the commits before this are seen by a consumer whose `armed` we do not see */
-    if (wvu_load_relaxed(&queue->armed) != 0 && wvu_exchange_full(&queue->armed, 0) != 0)
+    uint32_t armed = wvu_load_relaxed(&queue->armed);
+    if (armed == DISARMED || (armed == ARMED_HALF_FULL && !fuller_than(queue, 2)))
+        return;
+    if (wvu_exchange_full(&queue->armed, DISARMED) != DISARMED)
         wvu_event_set(queue->doorbell);
 }
 
@@ -411,6 +432,8 @@ wvu_status wvu_queue_take(struct wvu_queue *queue, void *buffer, uint32_t capaci
     queue->queued -= info->records;
     queue->in_flight += info->records;
     queue->copying = false;
+    if (queue->head == queue->tail) /* the next records find memory that is still in the caches */
+        queue->head_offset = queue->tail_offset = 0;
     wvu_lock_release(&queue->lock);
     return info->records != 0 || info->lost.first_sequence != 0 ? WVU_STATUS_OK : WVU_STATUS_AGAIN;
 }
@@ -443,17 +466,27 @@ static bool ready(struct wvu_queue *queue)
 
 bool wvu_queue_arm(struct wvu_queue *queue)
 {
-    wvu_store_relaxed(&queue->armed, 1);
+    wvu_store_relaxed(&queue->armed, ARMED);
     wvu_fence(); /* pairs with the one in wvu_queue_wake */
     if (!ready(queue))
         return true;
-    wvu_store_relaxed(&queue->armed, 0);
+    wvu_store_relaxed(&queue->armed, DISARMED);
+    return false;
+}
+
+bool wvu_queue_arm_half_full(struct wvu_queue *queue)
+{
+    wvu_store_relaxed(&queue->armed, ARMED_HALF_FULL);
+    wvu_fence(); /* as above */
+    if (!fuller_than(queue, 2))
+        return true;
+    wvu_store_relaxed(&queue->armed, DISARMED);
     return false;
 }
 
 void wvu_queue_disarm(struct wvu_queue *queue)
 {
-    wvu_store_relaxed(&queue->armed, 0);
+    wvu_store_relaxed(&queue->armed, DISARMED);
 }
 
 /* ---- looking on
@@ -478,9 +511,5 @@ void wvu_queue_read_counters(struct wvu_queue *queue, struct wvu_queue_counters 
 
 bool wvu_queue_nearly_full(struct wvu_queue *queue)
 {
-    wvu_lock_acquire(&queue->lock);
-    bool result = queue->queued > queue->record_bound / 4 * 3 ||
-                  queue->tail - queue->head > queue->byte_bound / 4 * 3;
-    wvu_lock_release(&queue->lock);
-    return result;
+    return fuller_than(queue, 3);
 }

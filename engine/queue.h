@@ -98,6 +98,9 @@ void wvu_queue_delivered(struct wvu_queue *queue, uint64_t records);
 /* Before sleeping on the doorbell: from here on wvu_queue_wake rings it. Returns false, and does
  * not arm, when something is ready: do not sleep. After the sleep, disarm. */
 bool wvu_queue_arm(struct wvu_queue *queue);
+/* The same, but rings (or returns false) only when the queue is more than half full: for a consumer
+ * that lets records gather for a while, and must not wait until they are overwritten. */
+bool wvu_queue_arm_half_full(struct wvu_queue *queue);
 void wvu_queue_disarm(struct wvu_queue *queue);
 
 /* Any. A consistent view: the identity at the top of this file holds in it. */
