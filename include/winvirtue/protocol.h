@@ -83,6 +83,34 @@ struct wvu_reply {
     uint64_t acknowledged; /* the last sequence that needs no second delivery */
 };
 
+/* ---- requests: client -> sensor, on WVUCommand; one response each ------------------------------ */
+
+/* A request is this and data_size bytes of data. */
+struct wvu_request {
+    uint16_t version;     /* WVU_PROTOCOL_VERSION */
+    uint16_t size;        /* of this structure: the data begins here */
+    uint32_t command;     /* enum wvu_command */
+    uint8_t probe_id[16]; /* of the probe that it is for; zero: all of them, or none */
+    uint32_t data_size;
+    uint32_t reserved; /* 0 */
+};
+
+/* A response is this and data_size bytes of data, whatever the command. */
+struct wvu_response {
+    uint16_t version; /* WVU_PROTOCOL_VERSION */
+    uint16_t size;    /* of this structure */
+    uint32_t command; /* of the request */
+    int32_t status;   /* wvu_status */
+    uint32_t data_size;
+};
+
+/* A request and its data are never larger than this. */
+#define WVU_REQUEST_MAX 4096u
+
+enum wvu_command {
+    WVU_COMMAND_ECHO = 0 /* answers with the request's data */
+};
+
 /* ---- records ------------------------------------------------------------------------------- */
 
 /* Starts every record. Records are multiples of 8 bytes, zero-padded. */
@@ -267,12 +295,18 @@ struct wvu_events_lost {
 
 /* ---- layout -------------------------------------------------------------------------------- */
 
+#ifdef __cplusplus
+#define WVU_LAYOUT(type, bytes) static_assert(sizeof(type) == (bytes), "layout of " #type)
+#else
 #define WVU_LAYOUT(type, bytes) _Static_assert(sizeof(type) == (bytes), "layout of " #type)
+#endif
 WVU_LAYOUT(struct wvu_welcome, 16);
 WVU_LAYOUT(struct wvu_message_header, 16);
 WVU_LAYOUT(struct wvu_batch, 48);
 WVU_LAYOUT(struct wvu_reply_header, 16);
 WVU_LAYOUT(struct wvu_reply, 16);
+WVU_LAYOUT(struct wvu_request, 32);
+WVU_LAYOUT(struct wvu_response, 16);
 WVU_LAYOUT(struct wvu_record, 72);
 WVU_LAYOUT(struct wvu_text, 12);
 WVU_LAYOUT(struct wvu_loss, 16);

@@ -1,0 +1,216 @@
+/*
+ * DriverEntry and unload: what is made in which order, and undone in the reverse one.
+ *
+ *   load     stack guard, routines, clocks and pool, parameters, machine
+ *            FltRegisterFilter, event port (closed), sensor (made), ports (open), sensor (runs),
+ *            FltStartFiltering last
+ *   unload   ports closed, sensor stops (probes off, callbacks run down, queue drained to a connected
+ *            reader), readers go, FltUnregisterFilter, sensor destroyed
+ *
+ * Both run at PASSIVE_LEVEL in a system thread, never at the same time. The filter has no operation
+ * callbacks: file I/O passes it by. It is a minifilter because the ports come with the Filter
+ * Manager, and because activity monitors have their place and their altitude there.
+ *
+ * The Filter Manager sets DriverUnload itself in FltRegisterFilter and calls on_unload from there;
+ * the driver never touches it.
+ */
+#include "flt.h"
+#include "format.h"
+#include "log.h"
+#include "machine.h"
+#include "nt_host.h"
+#include "os_nt.h"
+#include "parameters.h"
+#include "port_command.h"
+#include "port_filter.h"
+#include "routines.h"
+#include "sensor.h"
+#include "stack_guard.h"
+#include "winvirtue/version.h"
+
+DRIVER_INITIALIZE DriverEntry;
+
+#define PROBES 2
+static const struct wvu_probe_definition *const known_probes[PROBES + 1] = {
+    &wvu_process_probe,
+    &wvu_image_probe,
+    NULL,
+};
+_Static_assert(PROBES <= WVU_PARAMETERS_PROBES_MAX, "parameters.h has a bit for each probe");
+
+/* The driver's data is in memory that never pages. One driver, one of each. */
+static struct {
+    PFLT_FILTER filter;
+    struct wvu_parameters parameters;
+    struct wvu_machine machine;
+    struct wvu_nt_host host;
+    char configuration[512];
+    struct wvu_probe_definition definitions[PROBES]; /* as the parameters want them */
+    const struct wvu_probe_definition *probes[PROBES + 1];
+    struct wvu_port_filter event_port;
+    struct wvu_port_command command_port;
+    struct wvu_sensor *sensor;
+} driver;
+
+/* ---- load -------------------------------------------------------------------------------------- */
+
+/* A probe that the parameters leave out exists and can be started; it just does not start by
+ * itself. */
+static void choose_probes(void)
+{
+    for (uint32_t i = 0; i < PROBES; i++) {
+        driver.definitions[i] = *known_probes[i];
+        if ((driver.parameters.probes >> i & 1) == 0)
+            driver.definitions[i].attributes &= ~WVU_PROBE_ENABLED_AT_START;
+        driver.probes[i] = &driver.definitions[i];
+    }
+    driver.probes[PROBES] = NULL;
+}
+
+static void make_host(void)
+{
+    wvu_status status = wvu_os_nt_secret(&driver.host.key, sizeof driver.host.key);
+    driver.host.has_key = status == WVU_STATUS_OK;
+    if (!driver.host.has_key)
+        wvu_log_warning(WVU_LOG_MAIN,
+                        "no secret random numbers (0x%08x): events go without EProcess and "
+                        "FileObject, because hashes with a known key would give addresses away",
+                        (unsigned)status);
+}
+
+#if defined(WVU_DEBUG)
+/* Breaks into a kernel debugger; never without one, which would be a crash. */
+static void break_if_wanted(void)
+{
+    if (driver.parameters.break_on_load == 0)
+        return;
+    if (wvu_routines.refresh_debugger_not_present != NULL &&
+        !wvu_routines.refresh_debugger_not_present())
+        DbgBreakPoint();
+    else
+        wvu_log_info(WVU_LOG_MAIN, "BreakOnLoad is set, and no kernel debugger is attached");
+}
+#else
+static void break_if_wanted(void)
+{
+    if (driver.parameters.break_on_load != 0)
+        wvu_log_warning(WVU_LOG_MAIN, "BreakOnLoad is set; only a Debug build obeys it");
+}
+#endif
+
+static void prepare(PUNICODE_STRING service_key)
+{
+    wvu_routines_find();
+    wvu_os_nt_init();
+    wvu_parameters_read(service_key, known_probes, &driver.parameters);
+    wvu_log_configure(driver.parameters.log_modules, driver.parameters.log_level);
+    break_if_wanted();
+    choose_probes();
+    (void)wvu_parameters_describe(&driver.parameters, known_probes, driver.configuration,
+                                  sizeof driver.configuration);
+    wvu_machine_describe(&driver.machine);
+    make_host();
+}
+
+static wvu_status create_sensor(void)
+{
+    const struct wvu_sensor_settings settings = {
+        .host_kind = WVU_HOST_WINDOWS,
+        .host_id = driver.machine.id,
+        .host_name = driver.machine.name,
+        .system_version = driver.machine.system,
+        .configuration = driver.configuration,
+        .queue_records = driver.parameters.queue_records,
+        .queue_bytes = driver.parameters.queue_bytes,
+        .send_timeout_ms = driver.parameters.send_timeout_ms,
+        .drain_ms = driver.parameters.drain_ms,
+        .port = &driver.event_port.port,
+        .host = &driver.host,
+        .probes = driver.probes,
+    };
+    return wvu_sensor_create(&settings, &driver.sensor);
+}
+
+static NTSTATUS FLTAPI on_unload(FLT_FILTER_UNLOAD_FLAGS flags);
+
+static const FLT_REGISTRATION registration = {
+    .Size = sizeof(FLT_REGISTRATION),
+    .Version = FLT_REGISTRATION_VERSION,
+    .FilterUnloadCallback = on_unload,
+};
+
+WVU_NT_NO_STACK_GUARD NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT object, PUNICODE_STRING service_key)
+{
+    wvu_stack_guard_init();
+    prepare(service_key);
+
+    NTSTATUS status = FltRegisterFilter(object, &registration, &driver.filter);
+    if (!NT_SUCCESS(status)) {
+        wvu_log_error(WVU_LOG_MAIN,
+                      "FltRegisterFilter failed (0x%08x): is the Instances key below the service "
+                      "there, with an altitude?",
+                      (unsigned)status);
+        goto out;
+    }
+    status = wvu_port_filter_init(&driver.event_port, driver.filter);
+    if (!NT_SUCCESS(status))
+        goto unregister;
+    status = create_sensor();
+    if (!NT_SUCCESS(status)) {
+        wvu_log_error(WVU_LOG_MAIN, "the sensor cannot be made: %s (0x%08x)", wvu_strerror(status),
+                      (unsigned)status);
+        goto destroy_port;
+    }
+    status = wvu_port_filter_open(&driver.event_port, wvu_sensor_dispatcher(driver.sensor));
+    if (!NT_SUCCESS(status))
+        goto destroy_sensor;
+    status = wvu_port_command_open(&driver.command_port, driver.filter);
+    if (!NT_SUCCESS(status))
+        goto close_event_port;
+    status = wvu_sensor_start(driver.sensor);
+    if (!NT_SUCCESS(status)) {
+        wvu_log_error(WVU_LOG_MAIN, "the sensor cannot start: %s (0x%08x)", wvu_strerror(status),
+                      (unsigned)status);
+        goto close_command_port;
+    }
+    status = FltStartFiltering(driver.filter);
+    if (!NT_SUCCESS(status)) {
+        wvu_log_error(WVU_LOG_MAIN, "FltStartFiltering failed (0x%08x)", (unsigned)status);
+        goto stop_sensor;
+    }
+    wvu_log_info(WVU_LOG_MAIN, "version " WVU_VERSION " runs on %s", driver.machine.system);
+    return STATUS_SUCCESS;
+
+stop_sensor:
+    wvu_sensor_stop(driver.sensor, "the driver could not be loaded");
+close_command_port:
+    wvu_port_command_close(&driver.command_port);
+close_event_port:
+    wvu_port_filter_close(&driver.event_port);
+    wvu_port_filter_end(&driver.event_port);
+destroy_sensor:
+    wvu_sensor_destroy(driver.sensor);
+destroy_port:
+    wvu_port_filter_destroy(&driver.event_port);
+unregister:
+    FltUnregisterFilter(driver.filter);
+out:
+    return status;
+}
+
+/* ---- unload ------------------------------------------------------------------------------------ */
+
+/* "FilterUnloadCallback": PASSIVE_LEVEL; STATUS_SUCCESS lets the driver go. */
+static NTSTATUS FLTAPI on_unload(FLT_FILTER_UNLOAD_FLAGS flags)
+{
+    wvu_log_info(WVU_LOG_MAIN, "unloading%s",
+                 (flags & FLTFL_FILTER_UNLOAD_MANDATORY) != 0 ? " (mandatory)" : "");
+    wvu_port_filter_close(&driver.event_port);
+    wvu_port_command_close(&driver.command_port);
+    wvu_sensor_stop(driver.sensor, "the driver is unloaded");
+    wvu_port_filter_end(&driver.event_port);
+    FltUnregisterFilter(driver.filter);
+    wvu_port_filter_destroy(&driver.event_port);
+    wvu_sensor_destroy(driver.sensor);
+    return STATUS_SUCCESS;
+}

@@ -1,0 +1,208 @@
+/*
+ * \WVUCommand: takes requests, answers them.
+ *
+ * The Filter Manager calls on_message in the client's thread at PASSIVE_LEVEL with the client's raw
+ * buffers. A request is copied once, guarded, into memory of the driver, and only the copy is looked
+ * at: what the client changes meanwhile does not matter, and neither does alignment. The response is
+ * made in memory of the driver and copied out, guarded.
+ *
+ * The status of the request is in the response; on_message itself fails only when there is no way to
+ * answer (a buffer that faults, one too small for a response), with a status that the client gets.
+ *
+ * A connection's cookie is its place in `clients`, from 1. Lock: `lock` guards `clients`; the Filter
+ * Manager is never called with it held. Callbacks are inside `callbacks`, which close runs down
+ * first, so that afterwards it is alone.
+ */
+#include "port_command.h"
+
+#include <string.h>
+
+#include "guarded.h"
+#include "log.h"
+#include "server_port.h"
+#include "winvirtue/protocol.h"
+
+#define COMMAND_TAG WVU_TAG('W', 'v', 'C', 'o')
+
+/* The Filter Manager gives the cookie of the connection only, and there is one command port. */
+static struct wvu_port_command *the_port;
+
+/* ---- connections: PASSIVE, the client's thread ---------------------------------------------------
+ */
+
+static NTSTATUS FLTAPI on_connect(PFLT_PORT client, PVOID cookie, PVOID context, ULONG size,
+                                  PVOID *connection_cookie)
+{
+    struct wvu_port_command *port = cookie;
+    NTSTATUS status = WVU_STATUS_CONNECTION_LIMIT;
+    (void)context;
+    (void)size;
+    *connection_cookie = NULL;
+    if (!wvu_rundown_acquire(&port->callbacks))
+        return WVU_STATUS_STOPPING;
+    wvu_mutex_acquire(&port->lock);
+    for (uintptr_t i = 0; i < WVU_COMMAND_CONNECTIONS; i++) {
+        if (port->clients[i] == NULL) {
+            port->clients[i] = client;
+            *connection_cookie = (PVOID)(i + 1);
+            status = STATUS_SUCCESS;
+            break;
+        }
+    }
+    wvu_mutex_release(&port->lock);
+    wvu_rundown_release(&port->callbacks);
+    return status;
+}
+
+/* Takes the client's port away, so that it is closed once, and closes it. */
+static void close_client(struct wvu_port_command *port, uintptr_t index)
+{
+    wvu_mutex_acquire(&port->lock);
+    PFLT_PORT client = port->clients[index];
+    port->clients[index] = NULL;
+    wvu_mutex_release(&port->lock);
+    if (client != NULL)
+        FltCloseClientPort(port->filter, &client);
+}
+
+static VOID FLTAPI on_disconnect(PVOID cookie)
+{
+    struct wvu_port_command *port = the_port;
+    uintptr_t number = (uintptr_t)cookie;
+    if (number == 0 || number > WVU_COMMAND_CONNECTIONS || !wvu_rundown_acquire(&port->callbacks))
+        return;
+    close_client(port, number - 1);
+    wvu_rundown_release(&port->callbacks);
+}
+
+/* ---- requests: PASSIVE, the client's thread ------------------------------------------------------
+ */
+
+/* A request, and behind it the response, which is never larger. */
+struct exchange {
+    union {
+        struct wvu_request header;
+        uint8_t bytes[WVU_REQUEST_MAX];
+    } request;
+    union {
+        struct wvu_response header;
+        uint8_t bytes[WVU_REQUEST_MAX];
+    } response;
+};
+
+static wvu_status check_request(const struct wvu_request *request, uint32_t size)
+{
+    if (request->version != WVU_PROTOCOL_VERSION)
+        return WVU_STATUS_VERSION_MISMATCH;
+    if (request->size < sizeof *request || request->size > size ||
+        request->data_size > size - request->size)
+        return WVU_STATUS_BAD_MESSAGE;
+    return WVU_STATUS_OK;
+}
+
+/* Fills the response to a request of `size` bytes; returns the response's size. */
+static uint32_t answer(struct exchange *exchange, uint32_t size, uint32_t capacity)
+{
+    const struct wvu_request *request = &exchange->request.header;
+    struct wvu_response *response = &exchange->response.header;
+    response->version = WVU_PROTOCOL_VERSION;
+    response->size = sizeof *response;
+    response->command = request->command;
+    response->status = check_request(request, size);
+    response->data_size = 0;
+    if (response->status != WVU_STATUS_OK)
+        return sizeof *response;
+    switch (request->command) {
+    case WVU_COMMAND_ECHO:
+        if (request->data_size > capacity - sizeof *response) {
+            response->status = WVU_STATUS_BUFFER_TOO_SMALL;
+            break;
+        }
+        response->data_size = request->data_size;
+        memcpy(exchange->response.bytes + sizeof *response, exchange->request.bytes + request->size,
+               request->data_size);
+        break;
+    default:
+        response->status = WVU_STATUS_NOT_SUPPORTED;
+        break;
+    }
+    return (uint32_t)sizeof *response + response->data_size;
+}
+
+static NTSTATUS exchange_message(const void *input, ULONG input_size, void *output,
+                                 ULONG output_size, ULONG *returned)
+{
+    if (input == NULL || input_size < sizeof(struct wvu_request) || input_size > WVU_REQUEST_MAX)
+        return WVU_STATUS_BAD_MESSAGE;
+    if (output == NULL || output_size < sizeof(struct wvu_response))
+        return WVU_STATUS_BUFFER_TOO_SMALL;
+    struct exchange *exchange = wvu_os_alloc(sizeof *exchange, COMMAND_TAG);
+    if (exchange == NULL)
+        return WVU_STATUS_NO_MEMORY;
+    NTSTATUS status = wvu_copy_from_user(&exchange->request, input, input_size);
+    if (NT_SUCCESS(status)) {
+        uint32_t capacity = output_size < WVU_REQUEST_MAX ? output_size : WVU_REQUEST_MAX;
+        uint32_t size = answer(exchange, input_size, capacity);
+        status = wvu_copy_to_user(output, &exchange->response, size);
+        if (NT_SUCCESS(status))
+            *returned = size;
+    }
+    wvu_os_free(exchange, COMMAND_TAG);
+    return status;
+}
+
+static NTSTATUS FLTAPI on_message(PVOID cookie, PVOID input, ULONG input_size, PVOID output,
+                                  ULONG output_size, PULONG returned)
+{
+    struct wvu_port_command *port = the_port;
+    (void)cookie;
+    *returned = 0;
+    if (!wvu_rundown_acquire(&port->callbacks))
+        return WVU_STATUS_STOPPING;
+    NTSTATUS status = exchange_message(input, input_size, output, output_size, returned);
+    if (!NT_SUCCESS(status))
+        wvu_log_warning(WVU_LOG_COMMS, "a request of process %u was not answered: %s (0x%08x)",
+                        (unsigned)(uintptr_t)PsGetCurrentProcessId(), wvu_strerror(status),
+                        (unsigned)status);
+    wvu_rundown_release(&port->callbacks);
+    return status;
+}
+
+/* ---- life --------------------------------------------------------------------------------------
+ */
+
+NTSTATUS wvu_port_command_open(struct wvu_port_command *port, PFLT_FILTER filter)
+{
+    RtlZeroMemory(port, sizeof *port);
+    port->filter = filter;
+    the_port = port;
+    wvu_status status = wvu_mutex_init(&port->lock);
+    if (status != WVU_STATUS_OK)
+        return status;
+    status = wvu_rundown_init(&port->callbacks);
+    if (status != WVU_STATUS_OK)
+        goto destroy_lock;
+    status = wvu_server_port_create(filter, WVU_COMMAND_PORT_NAME, port, on_connect, on_disconnect,
+                                    on_message, WVU_COMMAND_CONNECTIONS, &port->server);
+    if (!NT_SUCCESS(status)) {
+        wvu_log_error(WVU_LOG_COMMS, "cannot create port \\WVUCommand (0x%08x)", (unsigned)status);
+        goto destroy_rundown;
+    }
+    return STATUS_SUCCESS;
+
+destroy_rundown:
+    wvu_rundown_destroy(&port->callbacks);
+destroy_lock:
+    wvu_mutex_destroy(&port->lock);
+    return status;
+}
+
+void wvu_port_command_close(struct wvu_port_command *port)
+{
+    FltCloseCommunicationPort(port->server);
+    wvu_rundown_wait(&port->callbacks);
+    for (uintptr_t i = 0; i < WVU_COMMAND_CONNECTIONS; i++)
+        close_client(port, i);
+    wvu_rundown_destroy(&port->callbacks);
+    wvu_mutex_destroy(&port->lock);
+}

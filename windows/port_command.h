@@ -1,0 +1,27 @@
+/*
+ * \WVUCommand: requests to the sensor, one answer each.
+ */
+#ifndef WVU_PORT_COMMAND_H
+#define WVU_PORT_COMMAND_H
+
+#include "flt.h"
+#include "os.h"
+
+#define WVU_COMMAND_PORT_NAME   L"\\WVUCommand"
+#define WVU_COMMAND_CONNECTIONS 16
+
+struct wvu_port_command {
+    PFLT_FILTER filter;
+    PFLT_PORT server;
+    wvu_rundown callbacks;
+    wvu_mutex lock; /* guards clients */
+    PFLT_PORT clients[WVU_COMMAND_CONNECTIONS];
+};
+
+/* PASSIVE, from DriverEntry and unload. The port is in memory that never pages and outlives
+ * FltUnregisterFilter. */
+NTSTATUS wvu_port_command_open(struct wvu_port_command *port, PFLT_FILTER filter);
+/* Ends every connection and waits for callbacks that are inside. */
+void wvu_port_command_close(struct wvu_port_command *port);
+
+#endif

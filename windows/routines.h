@@ -1,0 +1,48 @@
+/*
+ * Kernel routines that not every supported or compatible kernel has. They are looked up once at
+ * load; a NULL member means that this kernel lacks the routine, and its caller has a way without.
+ *
+ * The driver's import table holds only names that every NT kernel since 5.2 exports, so the same
+ * binary loads everywhere; tests/windows/imports.py holds it to that.
+ *
+ * WVU_ROUTINE(name, member, first version that documents it, result, parameters)
+ */
+#ifndef WVU_ROUTINES_H
+#define WVU_ROUTINES_H
+
+#include "nt.h"
+
+#define WVU_ROUTINES                                                                               \
+    WVU_ROUTINE(ExAllocatePool2, allocate_pool2, "Windows 10 2004", PVOID,                         \
+                (ULONGLONG flags, SIZE_T bytes, ULONG tag))                                        \
+    WVU_ROUTINE(KdRefreshDebuggerNotPresent, refresh_debugger_not_present, "Windows Vista",        \
+                BOOLEAN, (VOID))                                                                   \
+    WVU_ROUTINE(KeQuerySystemTimePrecise, query_system_time_precise, "Windows 8", VOID,            \
+                (PLARGE_INTEGER time))                                                             \
+    WVU_ROUTINE(PsGetProcessCreateTimeQuadPart, process_create_time, "Windows XP", LONGLONG,       \
+                (PEPROCESS process))                                                               \
+    WVU_ROUTINE(PsGetProcessExitStatus, process_exit_status, "Windows 10 1703", NTSTATUS,          \
+                (PEPROCESS process))                                                               \
+    WVU_ROUTINE(PsGetProcessStartKey, process_start_key, "Windows 10 1703", ULONGLONG,             \
+                (PEPROCESS process))                                                               \
+    WVU_ROUTINE(PsSetCreateProcessNotifyRoutineEx, set_create_process_notify_ex,                   \
+                "Windows Vista SP1", NTSTATUS,                                                     \
+                (PCREATE_PROCESS_NOTIFY_ROUTINE_EX routine, BOOLEAN remove))                       \
+    WVU_ROUTINE(PsSetCreateProcessNotifyRoutineEx2, set_create_process_notify_ex2,                 \
+                "Windows 10 1703", NTSTATUS, (ULONG type, PVOID information, BOOLEAN remove))      \
+    WVU_ROUTINE(PsSetLoadImageNotifyRoutineEx, set_load_image_notify_ex, "Windows 10 1709",        \
+                NTSTATUS, (PLOAD_IMAGE_NOTIFY_ROUTINE routine, ULONG_PTR flags))
+
+struct wvu_routines {
+#define WVU_ROUTINE(name, member, since, result, parameters) result(NTAPI *member) parameters;
+    WVU_ROUTINES
+#undef WVU_ROUTINE
+};
+
+/* Written by wvu_routines_find, then only read. */
+extern struct wvu_routines wvu_routines;
+
+/* PASSIVE, once, first of all in DriverEntry. */
+void wvu_routines_find(void);
+
+#endif
