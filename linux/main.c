@@ -1,0 +1,559 @@
+/*
+ * wvud: the sensor as a daemon. This file is its life: start, signals, reload, stop.
+ *
+ *   order of start   run directory (and its lock), port, source, sensor with its probes, port opens
+ *   order of stop    port refuses, sensor (drains to the reader), port, source, run directory
+ *
+ * Threads: the main thread does all of this and otherwise sleeps on a signalfd. Every signal that wvud
+ * knows is blocked in every thread, so each comes here, one at a time. While the sensor drains, a
+ * thread of its own (`stop_sensor`) waits for it, so that one more signal can cut it short. The port's
+ * thread calls `reader_changed`; what that touches is guarded by `status_lock`.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "host.h"
+#include "identity.h"
+#include "log.h"
+#include "log_sink.h"
+#include "notify.h"
+#include "options.h"
+#include "port_socket.h"
+#include "probes.h"
+#include "rights.h"
+#include "run_dir.h"
+#include "sensor.h"
+#include "source.h"
+#include "winvirtue/version.h"
+
+#define NS_PER_MS UINT64_C(1000000)
+
+struct daemon {
+    const struct wvu_options *options;
+    struct wvu_config config; /* in force */
+    bool has_group;
+    gid_t group;
+    char configuration[WVU_CONFIG_TEXT_MAX]; /* the text in SensorStart */
+    struct wvu_identity identity;
+    uint64_t started_at; /* uptime */
+    int signals;         /* signalfd */
+
+    /* The probes of this host as configured: those that are not wanted are there, but not enabled. */
+    struct wvu_probe_definition definitions[WVU_CONFIG_PROBES_MAX];
+    const struct wvu_probe_definition *probes[WVU_CONFIG_PROBES_MAX + 1];
+
+    struct wvu_run_dir run_dir;
+    struct wvu_port_socket *port;
+    struct wvu_linux_host host;
+    struct wvu_sensor *sensor;
+
+    wvu_mutex status_lock;
+    uint32_t running, wanted;    /* probes */
+    struct wvu_port_peer reader; /* pid 0: none */
+    bool has_reader;
+};
+
+/* ---- what others are told ------------------------------------------------------------------ */
+
+static void notify_status(struct daemon *daemon, const char *first_line)
+{
+    char reader[64] = "no reader";
+    wvu_mutex_acquire(&daemon->status_lock);
+    if (daemon->has_reader)
+        snprintf(reader, sizeof reader, "reader: process %d, user %u", (int)daemon->reader.pid,
+                 (unsigned)daemon->reader.uid);
+    wvu_status status = wvu_notify("%sSTATUS=%u of %u probes run; %s", first_line, daemon->running,
+                                   daemon->wanted, reader);
+    wvu_mutex_release(&daemon->status_lock);
+    if (status != WVU_STATUS_OK)
+        wvu_log_warning(WVU_LOG_MAIN, "the service manager cannot be told the state: %s",
+                        wvu_strerror(status));
+}
+
+/* The port's thread. */
+static void reader_changed(void *context, const struct wvu_port_peer *reader)
+{
+    struct daemon *daemon = context;
+    wvu_mutex_acquire(&daemon->status_lock);
+    daemon->has_reader = reader != NULL;
+    if (reader != NULL)
+        daemon->reader = *reader;
+    wvu_mutex_release(&daemon->status_lock);
+    notify_status(daemon, "");
+}
+
+static void log_configuration(const struct daemon *daemon, bool file_found)
+{
+    char line[WVU_CONFIG_TEXT_MAX];
+    snprintf(line, sizeof line, "%s", daemon->configuration);
+    for (char *end = line; (end = strchr(end, '\n')) != NULL;)
+        *end = ' ';
+    if (file_found)
+        wvu_log_info(WVU_LOG_MAIN, "configuration from %s: %s", daemon->options->config_path, line);
+    else
+        wvu_log_info(WVU_LOG_MAIN, "configuration (there is no %s): %s",
+                     daemon->options->config_path, line);
+}
+
+static void log_source_counters(const struct daemon *daemon, const char *when)
+{
+    struct wvu_source_counters source;
+    wvu_source_read_counters(daemon->host.source, &source);
+    wvu_log_info(
+        WVU_LOG_MAIN,
+        "%s: kernel rings: %llu records taken in %llu looks; lost: %llu for lack of room, %llu "
+        "that could not be read, %llu of the kernel's own; %llu malformed; %llu processes "
+        "followed, %llu not for lack of room",
+        when, (unsigned long long)source.records, (unsigned long long)source.looks,
+        (unsigned long long)source.lost_full, (unsigned long long)source.lost_failed,
+        (unsigned long long)source.lost_kernel, (unsigned long long)source.malformed,
+        (unsigned long long)source.followed,
+        (unsigned long long)(source.unfollowed + source.forgotten));
+}
+
+static void log_counters(const struct daemon *daemon, const char *when)
+{
+    struct wvu_queue_counters queue;
+    struct wvu_dispatcher_counters dispatcher;
+    struct wvu_port_socket_counters port;
+    wvu_queue_read_counters(wvu_sensor_queue(daemon->sensor), &queue);
+    wvu_dispatcher_read_counters(wvu_sensor_dispatcher(daemon->sensor), &dispatcher);
+    wvu_port_socket_read_counters(daemon->port, &port);
+    uint64_t ms = (wvu_os_uptime() - daemon->started_at) / NS_PER_MS;
+
+    wvu_log_info(
+        WVU_LOG_MAIN,
+        "%s %llu.%03u s: %llu events accepted = %llu delivered + %llu lost + %llu "
+        "undelivered; %llu more lost before they had a number; %llu with a text cut; at most "
+        "%llu queued",
+        when, (unsigned long long)(ms / 1000), (unsigned)(ms % 1000),
+        (unsigned long long)queue.accepted, (unsigned long long)queue.delivered,
+        (unsigned long long)queue.lost, (unsigned long long)(queue.queued + queue.in_flight),
+        (unsigned long long)queue.unnumbered, (unsigned long long)queue.cut,
+        (unsigned long long)queue.high_water);
+    wvu_log_info(WVU_LOG_MAIN,
+                 "%s %llu.%03u s: %llu readers, %llu refused; %llu messages sent, %llu replied to, "
+                 "%llu timed out, %llu records sent again; %llu bad replies, %llu stray ones, %llu "
+                 "malformed packets",
+                 when, (unsigned long long)(ms / 1000), (unsigned)(ms % 1000),
+                 (unsigned long long)port.connections,
+                 (unsigned long long)(port.refused_busy + port.refused_unentitled +
+                                      port.refused_stopping + port.refused_failed),
+                 (unsigned long long)dispatcher.sends, (unsigned long long)dispatcher.batches,
+                 (unsigned long long)dispatcher.timeouts,
+                 (unsigned long long)dispatcher.redelivered,
+                 (unsigned long long)dispatcher.bad_replies, (unsigned long long)port.stray_replies,
+                 (unsigned long long)port.malformed_packets);
+    log_source_counters(daemon, when);
+}
+
+/* ---- probes -------------------------------------------------------------------------------- */
+
+static const char *const *probe_names(void)
+{
+    static const char *names[WVU_CONFIG_PROBES_MAX + 1];
+    for (size_t i = 0; i < WVU_CONFIG_PROBES_MAX && wvu_linux_probes[i] != NULL; i++)
+        names[i] = wvu_linux_probes[i]->name;
+    return names;
+}
+
+static void choose_probes(struct daemon *daemon)
+{
+    for (size_t i = 0; i < WVU_CONFIG_PROBES_MAX && wvu_linux_probes[i] != NULL; i++) {
+        daemon->definitions[i] = *wvu_linux_probes[i];
+        if ((daemon->config.probes & UINT32_C(1) << i) == 0)
+            daemon->definitions[i].attributes &= ~WVU_PROBE_ENABLED_AT_START;
+        daemon->probes[i] = &daemon->definitions[i];
+    }
+}
+
+static bool is_right(wvu_status status)
+{
+    return status == WVU_STATUS_PRIVILEGE_NOT_HELD || status == WVU_STATUS_ACCESS_DENIED;
+}
+
+static int fail_for_rights(void)
+{
+    char text[512];
+    wvu_rights_explain(text, sizeof text);
+    wvu_log_error(WVU_LOG_MAIN, "wvud may not trace the kernel: %s", text);
+    return WVU_EXIT_RIGHTS;
+}
+
+/* A sensor without a running probe would look alive and see nothing. */
+static int check_probes(struct daemon *daemon)
+{
+    struct wvu_probe *probe;
+    uint32_t running = 0, wanted = 0, without_right = 0;
+    for (uint32_t i = 0; (probe = wvu_sensor_probe_at(daemon->sensor, i)) != NULL; i++) {
+        struct wvu_probe_state state;
+        wvu_probe_read_state(probe, &state);
+        wanted += (state.attributes & WVU_PROBE_ENABLED_AT_START) != 0;
+        running += state.condition == WVU_PROBE_RUNNING;
+        without_right += state.condition == WVU_PROBE_FAILED && is_right(state.status);
+    }
+    wvu_mutex_acquire(&daemon->status_lock);
+    daemon->running = running;
+    daemon->wanted = wanted;
+    wvu_mutex_release(&daemon->status_lock);
+    if (running > 0)
+        return WVU_EXIT_CLEAN;
+    if (wanted > 0 && without_right == wanted)
+        return fail_for_rights();
+    wvu_log_error(WVU_LOG_MAIN,
+                  "none of %u probes could start (see above), so there is nothing to do", wanted);
+    return WVU_EXIT_FAILED;
+}
+
+/* ---- reload -------------------------------------------------------------------------------- */
+
+/* The keys that can change while the sensor runs; log keys and group are applied by apply_key. */
+static bool is_reloadable(enum wvu_config_key key)
+{
+    return key == WVU_CONFIG_LOG_LEVEL || key == WVU_CONFIG_LOG_MODULES ||
+           key == WVU_CONFIG_SEND_TIMEOUT_MS || key == WVU_CONFIG_GROUP;
+}
+
+static void take_changes(struct daemon *daemon, const struct wvu_config *new)
+{
+    for (int key = 0; key < WVU_CONFIG_KEYS; key++) {
+        char before[256], after[256];
+        wvu_config_format_value(&daemon->config, key, before, sizeof before);
+        wvu_config_format_value(new, key, after, sizeof after);
+        if (strcmp(before, after) == 0)
+            continue;
+        if (is_reloadable(key)) {
+            wvu_config_copy_key(&daemon->config, new, key);
+            wvu_log_info(WVU_LOG_MAIN, "%s: %s, was %s", wvu_config_key_name(key), after, before);
+        } else {
+            wvu_log_warning(WVU_LOG_MAIN, "%s: %s takes effect at the next start; now %s",
+                            wvu_config_key_name(key), after, before);
+        }
+    }
+}
+
+static wvu_status reload(struct daemon *daemon)
+{
+    struct wvu_config new;
+    struct wvu_config_error error;
+    bool file_found, has_group;
+    gid_t group;
+    wvu_status status =
+        wvu_options_load(daemon->options, daemon->config.probe_names, &new, &file_found, &error);
+    if (status == WVU_STATUS_OK)
+        status =
+            wvu_config_find_group(&new, daemon->options->config_path, &has_group, &group, &error);
+    if (status == WVU_STATUS_OK && (has_group != daemon->has_group || group != daemon->group))
+        status = wvu_port_socket_set_group(daemon->port, has_group, group, error.text,
+                                           sizeof error.text);
+    if (status != WVU_STATUS_OK) {
+        wvu_log_error(WVU_LOG_MAIN, "the configuration stays as it was: %s", error.text);
+        return status;
+    }
+    daemon->has_group = has_group;
+    daemon->group = group;
+    take_changes(daemon, &new);
+    wvu_dispatcher_set_timeout(wvu_sensor_dispatcher(daemon->sensor),
+                               daemon->config.send_timeout_ms);
+    wvu_log_configure(daemon->config.log_modules, daemon->config.log_level);
+    return WVU_STATUS_OK;
+}
+
+static void handle_hangup(struct daemon *daemon)
+{
+    wvu_log_info(WVU_LOG_MAIN, "reading the configuration again");
+    wvu_status status = wvu_notify("RELOADING=1\nMONOTONIC_USEC=%llu",
+                                   (unsigned long long)(wvu_os_uptime() / 1000));
+    if (status != WVU_STATUS_OK)
+        wvu_log_warning(WVU_LOG_MAIN, "the service manager cannot be told of the reload: %s",
+                        wvu_strerror(status));
+    (void)reload(daemon); /* it has said what is wrong; the old configuration goes on */
+    notify_status(daemon, "READY=1\n");
+}
+
+/* ---- signals ------------------------------------------------------------------------------- */
+
+static void fill_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+    sigaddset(set, SIGUSR1);
+}
+
+/* Before there are threads, which inherit the mask. */
+static wvu_status open_signals(struct daemon *daemon)
+{
+    sigset_t set;
+    fill_signals(&set);
+    signal(SIGPIPE, SIG_IGN); /* standard error may be a pipe that nobody reads */
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    daemon->signals = signalfd(-1, &set, SFD_CLOEXEC);
+    return daemon->signals >= 0 ? WVU_STATUS_OK : WVU_STATUS_NO_RESOURCES;
+}
+
+static bool read_signal(struct daemon *daemon, struct signalfd_siginfo *signal)
+{
+    ssize_t got;
+    do {
+        got = read(daemon->signals, signal, sizeof *signal);
+    } while (got < 0 && errno == EINTR);
+    return got == (ssize_t)sizeof *signal;
+}
+
+/* Serves until told to stop; `reason` says by what. False when it can serve no longer. */
+static bool serve(struct daemon *daemon, char *reason, size_t reason_size)
+{
+    struct signalfd_siginfo signal;
+    while (read_signal(daemon, &signal)) {
+        switch (signal.ssi_signo) {
+        case SIGHUP:
+            handle_hangup(daemon);
+            break;
+        case SIGUSR1:
+            log_counters(daemon, "after");
+            break;
+        default:
+            snprintf(reason, reason_size, "%s from process %u, user %u",
+                     signal.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM", signal.ssi_pid,
+                     signal.ssi_uid);
+            return true;
+        }
+    }
+    snprintf(reason, reason_size, "signals cannot be read: %s", strerror(errno));
+    return false;
+}
+
+/* ---- stop ---------------------------------------------------------------------------------- */
+
+struct stopper {
+    struct wvu_sensor *sensor;
+    const char *reason;
+    int done; /* eventfd */
+};
+
+static void stop_sensor(void *context)
+{
+    struct stopper *stopper = context;
+    wvu_sensor_stop(stopper->sensor, stopper->reason);
+    (void)!write(stopper->done, &(uint64_t){1}, sizeof(uint64_t)); /* cannot fail: it is at 0 */
+}
+
+/* Until the stopper is done; any signal but a reload cuts the draining short. */
+static void watch_stopper(struct daemon *daemon, int done)
+{
+    struct pollfd fds[2] = {{.fd = done, .events = POLLIN},
+                            {.fd = daemon->signals, .events = POLLIN}};
+    while ((fds[0].revents & POLLIN) == 0) {
+        struct signalfd_siginfo signal;
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            return; /* joining the stopper waits as well */
+        if ((fds[1].revents & POLLIN) == 0 || !read_signal(daemon, &signal))
+            continue;
+        if (signal.ssi_signo == SIGINT || signal.ssi_signo == SIGTERM) {
+            struct wvu_port *port = wvu_port_socket_port(daemon->port);
+            wvu_log_info(WVU_LOG_MAIN, "a second signal: stopping without sending what is queued");
+            port->operations->cancel(port);
+        }
+    }
+}
+
+static void stop(struct daemon *daemon, const char *reason)
+{
+    struct stopper stopper = {daemon->sensor, reason, eventfd(0, EFD_CLOEXEC)};
+    wvu_thread thread;
+    wvu_log_info(WVU_LOG_MAIN, "stopping: %s", reason);
+    (void)wvu_notify("STOPPING=1\nSTATUS=stopping: %s", reason); /* nothing depends on it */
+    wvu_port_socket_refuse(daemon->port);
+    if (stopper.done >= 0 &&
+        wvu_thread_start(&thread, "wvu-stop", stop_sensor, &stopper) == WVU_STATUS_OK) {
+        watch_stopper(daemon, stopper.done);
+        wvu_thread_join(&thread);
+    } else {
+        wvu_sensor_stop(daemon->sensor, reason); /* then no signal can hasten it */
+    }
+    if (stopper.done >= 0)
+        close(stopper.done);
+    wvu_port_socket_stop(daemon->port);
+    log_counters(daemon, "stopped after");
+}
+
+/* ---- start --------------------------------------------------------------------------------- */
+
+static int fail_start(const char *what, wvu_status status, const char *reason)
+{
+    wvu_log_error(WVU_LOG_MAIN, "%s: %s", what, reason[0] != '\0' ? reason : wvu_strerror(status));
+    return WVU_EXIT_FAILED;
+}
+
+static wvu_status create_sensor(struct daemon *daemon)
+{
+    const struct wvu_sensor_settings settings = {
+        .host_kind = WVU_HOST_LINUX,
+        .host_id = daemon->identity.host_id,
+        .host_name = daemon->identity.host_name,
+        .system_version = daemon->identity.system_version,
+        .configuration = daemon->configuration,
+        .queue_records = daemon->config.queue_records,
+        .queue_bytes = daemon->config.queue_bytes,
+        .send_timeout_ms = daemon->config.send_timeout_ms,
+        .drain_ms = daemon->config.drain_ms,
+        .port = wvu_port_socket_port(daemon->port),
+        .host = &daemon->host,
+        .probes = daemon->probes,
+    };
+    return wvu_sensor_create(&settings, &daemon->sensor);
+}
+
+/* Everything the daemon needs, in order; undone in reverse. The sensor runs when `serve` is reached. */
+static int run(struct daemon *daemon)
+{
+    char reason[512] = "";
+    int exit_status = WVU_EXIT_FAILED;
+    wvu_status status =
+        wvu_run_dir_open(&daemon->run_dir, daemon->config.run_dir, reason, sizeof reason);
+    if (status != WVU_STATUS_OK)
+        return fail_start("wvud cannot start", status, reason);
+
+    const struct wvu_port_socket_settings port_settings = {
+        .run_dir = &daemon->run_dir,
+        .has_group = daemon->has_group,
+        .group = daemon->group,
+        .changed = reader_changed,
+        .context = daemon,
+    };
+    status = wvu_port_socket_create(&port_settings, &daemon->port, reason, sizeof reason);
+    if (status != WVU_STATUS_OK) {
+        fail_start("the port cannot be made", status, reason);
+        goto close_run_dir;
+    }
+    const struct wvu_source_settings source_settings = {
+        .ring_bytes = daemon->config.ring_bytes,
+        .processes = daemon->config.processes,
+    };
+    status = wvu_source_create(&source_settings, &daemon->host.source);
+    if (status != WVU_STATUS_OK) {
+        fail_start("the kernel event source cannot be made", status, reason);
+        goto destroy_port;
+    }
+    status = create_sensor(daemon);
+    if (status != WVU_STATUS_OK) {
+        fail_start("the sensor cannot be made", status, reason);
+        goto destroy_source;
+    }
+    status = wvu_sensor_start(daemon->sensor);
+    if (status != WVU_STATUS_OK) {
+        fail_start("the sensor cannot start", status, reason);
+        goto destroy_sensor;
+    }
+    exit_status = check_probes(daemon);
+    if (exit_status != WVU_EXIT_CLEAN)
+        goto stop_the_sensor;
+    status = wvu_port_socket_start(daemon->port, wvu_sensor_dispatcher(daemon->sensor), reason,
+                                   sizeof reason);
+    if (status != WVU_STATUS_OK) {
+        exit_status = fail_start("the port cannot open", status, reason);
+        goto stop_the_sensor;
+    }
+    wvu_log_info(WVU_LOG_MAIN, "ready: readers connect to %s/%s", daemon->run_dir.path,
+                 WVU_PORT_FILE);
+    notify_status(daemon, "READY=1\n");
+    if (!serve(daemon, reason, sizeof reason))
+        exit_status = WVU_EXIT_FAILED;
+    stop(daemon, reason);
+
+stop_the_sensor:
+    wvu_sensor_stop(daemon->sensor, "it could not start"); /* nothing to do after `stop` */
+destroy_sensor:
+    wvu_sensor_destroy(daemon->sensor);
+destroy_source:
+    wvu_source_destroy(daemon->host.source);
+destroy_port:
+    wvu_port_socket_destroy(daemon->port);
+close_run_dir:
+    wvu_run_dir_close(&daemon->run_dir);
+    return exit_status;
+}
+
+/* The configuration as it counts; false when it is wrong, which was then said. */
+static bool configure(struct daemon *daemon, bool *file_found)
+{
+    struct wvu_config_error error;
+    wvu_status status =
+        wvu_options_load(daemon->options, probe_names(), &daemon->config, file_found, &error);
+    if (status == WVU_STATUS_OK)
+        status = wvu_config_find_group(&daemon->config, daemon->options->config_path,
+                                       &daemon->has_group, &daemon->group, &error);
+    if (status == WVU_STATUS_OK)
+        return true;
+    fprintf(stderr, "wvud: %s\n", error.text);
+    return false;
+}
+
+static void print_configuration(const struct daemon *daemon)
+{
+    char text[WVU_CONFIG_TEXT_MAX];
+    wvu_config_format(&daemon->config, daemon->options->config_path, text, sizeof text);
+    puts(text);
+}
+
+static int start(struct daemon *daemon, bool file_found)
+{
+    daemon->started_at = wvu_os_uptime();
+    wvu_config_format(&daemon->config, NULL, daemon->configuration, sizeof daemon->configuration);
+    wvu_log_configure(daemon->config.log_modules, daemon->config.log_level);
+    wvu_identity_read(&daemon->identity);
+    wvu_log_info(WVU_LOG_MAIN, "wvud " WVU_VERSION " starts on %s, %s", daemon->identity.host_name,
+                 daemon->identity.system_version);
+    log_configuration(daemon, file_found);
+    choose_probes(daemon);
+
+    wvu_status status = wvu_mutex_init(&daemon->status_lock);
+    if (status != WVU_STATUS_OK)
+        return fail_start("wvud cannot start", status, "");
+    int exit_status = WVU_EXIT_FAILED;
+    status = open_signals(daemon);
+    if (status == WVU_STATUS_OK) {
+        exit_status = run(daemon);
+        close(daemon->signals);
+    } else {
+        fail_start("signals cannot be received", status, "");
+    }
+    wvu_mutex_destroy(&daemon->status_lock);
+    return exit_status;
+}
+
+int main(int argc, char **argv)
+{
+    static struct daemon daemon; /* too large for a stack that must not grow */
+    struct wvu_options options;
+    int exit_status;
+    bool file_found;
+
+    mallopt(M_ARENA_MAX, 1); /* no arena for each thread: memory use is fixed after the start */
+    umask(022);
+    wvu_log_sink_init();
+    if (wvu_options_parse(&options, argc, argv, &exit_status)) {
+        daemon.options = &options;
+        if (!configure(&daemon, &file_found))
+            exit_status = WVU_EXIT_USAGE;
+        else if (options.check)
+            print_configuration(&daemon);
+        else
+            exit_status = start(&daemon, file_found);
+    }
+    wvu_options_free(&options);
+    return exit_status;
+}

@@ -1,0 +1,853 @@
+/*
+ * The event port: lets readers in and out (the port's thread), and sends messages to the one that is in
+ * (the dispatcher's thread).
+ *
+ *   port's thread    sleeps in one ppoll on the listening socket, the reader's socket and `kick`.
+ *                    Accepts, checks, welcomes or refuses; sees a reader leave; tells the sums of
+ *                    rationed log lines. It alone makes and ends connections, so
+ *                    wvu_dispatcher_connected and _disconnected come from it alone, in pairs.
+ *   dispatcher's     wvu_port.send and disconnect. Waits in ppoll on the reader's socket and `cancel`.
+ *   main thread      create, start, refuse, set_group, stop, destroy.
+ *
+ * Who closes a reader's socket: the last of its users. `current` counts as one user, a send that is
+ * under way as another; a descriptor number is thus never used by one thread after the other has
+ * closed it. A connection that ends is shut down first, which ends the waiting of the send; what the
+ * reader had sent before it left can still be read, so its last reply counts. There are two places
+ * for connections: the current one, and one that is gone but whose send has not returned.
+ *
+ * `lock` guards current, the users of connections, the group, rations. It is a leaf: nothing is called
+ * with it held but close, and nothing waits.
+ *
+ * A reader is admitted when the present one is gone, also when that was not seen yet: admission looks
+ * itself. So whoever connects after the last reader closed or died is let in.
+ */
+#define _GNU_SOURCE
+#include "port_socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "atomic.h"
+#include "dispatcher.h"
+#include "log.h"
+#include "os.h"
+#include "ration.h"
+#include "reply.h"
+
+#define PORT_TAG            WVU_TAG('W', 'v', 'P', 'o')
+#define NS_PER_SECOND       UINT64_C(1000000000)
+#define BACKLOG             16
+#define ACCEPT_PAUSE_NS     NS_PER_SECOND /* after the system had no descriptor or memory for us */
+#define MEMORY_PAUSE_NS     UINT64_C(10000000)
+#define PACKET_MAX          256 /* of a packet from a reader, what is looked at */
+#define SUPPLEMENTARY_FIRST 64  /* groups that fit without an allocation */
+
+struct connection {
+    int fd;
+    uint32_t users;  /* lock; 0: the place is free, fd is closed */
+    uint64_t serial; /* which connection this is, from 1 */
+    struct wvu_port_peer peer;
+    uint64_t since;    /* uptime */
+    uint64_t messages; /* replied to; relaxed */
+};
+
+/* What others can make happen often. */
+enum trouble { BUSY, UNENTITLED, STOPPING, FAILED, STRAY, MALFORMED, FLOOD, TROUBLES };
+
+struct wvu_port_socket {
+    struct wvu_port port; /* first: the dispatcher has its address */
+    struct wvu_port_socket_settings settings;
+    struct wvu_dispatcher *dispatcher;
+    wvu_thread thread;
+    bool started;
+    int listener;
+    const char *file; /* main thread: the socket's present name in the run directory */
+    int kick;         /* eventfd: the port's thread is to look at stopping and rations */
+    int cancel;       /* eventfd: readable from wvu_port.cancel on */
+
+    uint32_t cancelled; /* atomic, like the next two */
+    uint32_t refusing;
+    uint32_t stopping;
+
+    uint64_t listen_after; /* port's thread: uptime before which it does not accept */
+    uint64_t next_serial;  /* port's thread */
+
+    uint64_t next_message_id; /* dispatcher's thread */
+    uint64_t sent_to;         /* dispatcher's thread: serial of the connection of the last send */
+
+    wvu_mutex lock;
+    struct connection *current;
+    struct connection connections[2];
+    bool has_group;
+    gid_t group;
+    uint64_t connected;
+    struct wvu_ration troubles[TROUBLES];
+};
+
+/* ---- rationed log lines -------------------------------------------------------------------- */
+
+static void kick(struct wvu_port_socket *port)
+{
+    /* Fails only when the counter is full, and then it is readable already. */
+    (void)!write(port->kick, &(uint64_t){1}, sizeof(uint64_t));
+}
+
+/* Any thread. True when it is to be told with its details. */
+static bool count_trouble(struct wvu_port_socket *port, enum trouble kind)
+{
+    wvu_mutex_acquire(&port->lock);
+    struct wvu_ration *ration = &port->troubles[kind];
+    bool tell = wvu_ration_count(ration, wvu_os_uptime());
+    bool new_sum = ration->untold == 1;
+    wvu_mutex_release(&port->lock);
+    if (new_sum)
+        kick(port); /* the port's thread must learn when to tell it */
+    return tell;
+}
+
+static void tell_sum(enum trouble kind, uint64_t sum)
+{
+    static const char *const texts[TROUBLES] = {
+        [BUSY] = "connections were refused: another reader is connected",
+        [UNENTITLED] = "connections were refused: not entitled to read",
+        [STOPPING] = "connections were refused: the sensor is stopping",
+        [FAILED] = "connections failed",
+        [STRAY] = "replies to messages that nobody waits for were dropped",
+        [MALFORMED] = "malformed packets were dropped",
+        [FLOOD] = "sends were given up: the reader flooded the port",
+    };
+    wvu_log_warning(WVU_LOG_COMMS, "%llu more %s", (unsigned long long)sum, texts[kind]);
+}
+
+/* Tells the sums that are due at `now`; returns when the next one is. */
+static uint64_t tell_sums(struct wvu_port_socket *port, uint64_t now)
+{
+    uint64_t next = WVU_TIMEOUT_NONE;
+    for (int kind = 0; kind < TROUBLES; kind++) {
+        wvu_mutex_acquire(&port->lock);
+        uint64_t sum = wvu_ration_sum(&port->troubles[kind], now);
+        uint64_t due = wvu_ration_due(&port->troubles[kind]);
+        wvu_mutex_release(&port->lock);
+        next = due < next ? due : next;
+        if (sum > 0)
+            tell_sum(kind, sum);
+    }
+    return next;
+}
+
+/* ---- connections: who uses them, who closes them ------------------------------------------- */
+
+/* Any thread. NULL when nobody is connected. */
+static struct connection *get_current(struct wvu_port_socket *port)
+{
+    wvu_mutex_acquire(&port->lock);
+    struct connection *connection = port->current;
+    if (connection != NULL)
+        connection->users++;
+    wvu_mutex_release(&port->lock);
+    return connection;
+}
+
+static void put(struct wvu_port_socket *port, struct connection *connection)
+{
+    wvu_mutex_acquire(&port->lock);
+    if (--connection->users == 0)
+        close(connection->fd);
+    wvu_mutex_release(&port->lock);
+}
+
+/* Port's thread. A free place there always is: besides the current connection, only a send can hold
+ * one, and there is at most one send. */
+static struct connection *make_current(struct wvu_port_socket *port, int fd,
+                                       const struct wvu_port_peer *peer)
+{
+    wvu_mutex_acquire(&port->lock);
+    struct connection *connection = &port->connections[port->connections[0].users != 0];
+    *connection = (struct connection){
+        .fd = fd,
+        .users = 1, /* current */
+        .serial = ++port->next_serial,
+        .peer = *peer,
+        .since = wvu_os_uptime(),
+    };
+    port->current = connection;
+    port->connected++;
+    wvu_mutex_release(&port->lock);
+    return connection;
+}
+
+/* ---- leaving ------------------------------------------------------------------------------- */
+
+static void tell_changed(struct wvu_port_socket *port, const struct wvu_port_peer *reader)
+{
+    if (port->settings.changed != NULL)
+        port->settings.changed(port->settings.context, reader);
+}
+
+/* Port's thread. */
+static void end_connection(struct wvu_port_socket *port)
+{
+    wvu_mutex_acquire(&port->lock);
+    struct connection *connection = port->current;
+    port->current = NULL;
+    wvu_mutex_release(&port->lock);
+
+    shutdown(connection->fd, SHUT_RDWR);
+    wvu_dispatcher_disconnected(port->dispatcher);
+    uint64_t ms = (wvu_os_uptime() - connection->since) / 1000000;
+    wvu_log_info(WVU_LOG_COMMS,
+                 "reader disconnected: process %d, after %llu.%03u s and %llu messages",
+                 (int)connection->peer.pid, (unsigned long long)(ms / 1000), (unsigned)(ms % 1000),
+                 (unsigned long long)wvu_load64_relaxed(&connection->messages));
+    put(port, connection);
+    tell_changed(port, NULL);
+}
+
+/* A half-closed connection is one that ended: its reader can reply no more. */
+#define GONE (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)
+
+static bool is_gone(int fd)
+{
+    struct pollfd look = {.fd = fd, .events = POLLRDHUP};
+    return poll(&look, 1, 0) > 0 && (look.revents & GONE) != 0;
+}
+
+/* ---- entering: port's thread --------------------------------------------------------------- */
+
+static bool read_peer(int fd, struct wvu_port_peer *peer)
+{
+    struct ucred credentials;
+    socklen_t size = sizeof credentials;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
+        return false;
+    *peer = (struct wvu_port_peer){credentials.pid, credentials.uid, credentials.gid};
+    return true;
+}
+
+static bool contains(const gid_t *groups, size_t count, gid_t group)
+{
+    for (size_t i = 0; i < count; i++)
+        if (groups[i] == group)
+            return true;
+    return false;
+}
+
+static bool has_supplementary(int fd, gid_t group)
+{
+    gid_t few[SUPPLEMENTARY_FIRST];
+    socklen_t size = sizeof few;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, few, &size) == 0)
+        return contains(few, size / sizeof *few, group);
+    if (errno != ERANGE)
+        return false;
+    gid_t *many = malloc(size); /* the kernel has told how many there are */
+    bool member = many != NULL && getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, many, &size) == 0 &&
+                  contains(many, size / sizeof *many, group);
+    free(many);
+    return member;
+}
+
+static bool is_entitled(struct wvu_port_socket *port, int fd, const struct wvu_port_peer *peer)
+{
+    wvu_mutex_acquire(&port->lock);
+    bool has_group = port->has_group;
+    gid_t group = port->group;
+    wvu_mutex_release(&port->lock);
+    return peer->uid == 0 || peer->uid == geteuid() ||
+           (has_group && (peer->gid == group || has_supplementary(fd, group)));
+}
+
+/* A message must fit at once: a packet is sent whole or not at all. */
+static bool make_room(int fd)
+{
+    int wanted = 2 * (int)WVU_MESSAGE_MAX;
+    int have = 0;
+    socklen_t size = sizeof have;
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof wanted);
+    if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &have, &size) == 0 && have >= wanted)
+        return true;
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &wanted, sizeof wanted);
+    const int least = (int)WVU_MESSAGE_MAX + 4096;
+    size = sizeof have;
+    if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &have, &size) == 0 && have >= least)
+        return true;
+    wvu_log_error(
+        WVU_LOG_COMMS,
+        "a socket buffer of %d bytes cannot hold a message of %u; raise net.core.wmem_max", have,
+        WVU_MESSAGE_MAX);
+    return false;
+}
+
+static bool send_welcome(int fd, wvu_status status)
+{
+    const struct wvu_welcome welcome = {
+        .version = WVU_PROTOCOL_VERSION,
+        .size = sizeof welcome,
+        .status = status,
+        .message_max = WVU_MESSAGE_MAX,
+    };
+    ssize_t sent;
+    do {
+        sent = send(fd, &welcome, sizeof welcome, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent == (ssize_t)sizeof welcome;
+}
+
+/* The program's name, for people; it may end or change its name at any time. */
+static void read_name(pid_t pid, char name[32])
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = file >= 0 ? read(file, name, 31) : -1;
+    if (file >= 0)
+        close(file);
+    if (length <= 0)
+        length = snprintf(name, 32, "unknown");
+    else if (name[length - 1] == '\n')
+        length--;
+    name[length] = '\0';
+}
+
+static void refuse(struct wvu_port_socket *port, int fd, const struct wvu_port_peer *peer,
+                   enum trouble kind, wvu_status status, const char *why)
+{
+    if (count_trouble(port, kind)) {
+        char name[32];
+        read_name(peer->pid, name);
+        wvu_log_warning(WVU_LOG_COMMS, "connection of process %d (%s, user %u) was refused: %s",
+                        (int)peer->pid, name, (unsigned)peer->uid, why);
+    }
+    (void)send_welcome(fd, status); /* it may have left already */
+    close(fd);
+}
+
+static void admit(struct wvu_port_socket *port, int fd, const struct wvu_port_peer *peer)
+{
+    if (!make_room(fd) || !send_welcome(fd, WVU_STATUS_OK)) {
+        if (count_trouble(port, FAILED))
+            wvu_log_warning(WVU_LOG_COMMS, "process %d connected and could not be welcomed",
+                            (int)peer->pid);
+        close(fd);
+        return;
+    }
+    make_current(port, fd, peer);
+    char name[32];
+    read_name(peer->pid, name);
+    wvu_log_info(WVU_LOG_COMMS, "reader connected: process %d (%s), user %u", (int)peer->pid, name,
+                 (unsigned)peer->uid);
+    tell_changed(port, peer);
+    wvu_dispatcher_connected(port->dispatcher);
+}
+
+static void decide(struct wvu_port_socket *port, int fd)
+{
+    struct wvu_port_peer peer;
+    if (!read_peer(fd, &peer)) {
+        if (count_trouble(port, FAILED))
+            wvu_log_warning(WVU_LOG_COMMS, "a connection has no peer: %s", strerror(errno));
+        close(fd);
+        return;
+    }
+    if (!is_entitled(port, fd, &peer)) {
+        refuse(port, fd, &peer, UNENTITLED, WVU_STATUS_ACCESS_DENIED,
+               "it is neither root's nor this user's nor one of the configured group");
+        return;
+    }
+    if (wvu_load_acquire(&port->refusing) != 0) {
+        refuse(port, fd, &peer, STOPPING, WVU_STATUS_STOPPING, "the sensor is stopping");
+        return;
+    }
+    if (port->current != NULL && is_gone(port->current->fd))
+        end_connection(port);
+    if (port->current != NULL) {
+        refuse(port, fd, &peer, BUSY, WVU_STATUS_CONNECTION_LIMIT, "another reader is connected");
+        return;
+    }
+    admit(port, fd, &peer);
+}
+
+static void accept_one(struct wvu_port_socket *port)
+{
+    int fd = accept4(port->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0) {
+        decide(port, fd);
+        return;
+    }
+    int error = errno;
+    if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
+        return;
+    /* It stays in the backlog: look again later, not all the time. */
+    port->listen_after = wvu_os_uptime() + ACCEPT_PAUSE_NS;
+    if (count_trouble(port, FAILED))
+        wvu_log_error(WVU_LOG_COMMS,
+                      "a connection cannot be accepted: %s; trying again each second",
+                      strerror(error));
+}
+
+/* ---- the port's thread --------------------------------------------------------------------- */
+
+static struct timespec to_timespec(uint64_t ns)
+{
+    return (struct timespec){(time_t)(ns / NS_PER_SECOND), (long)(ns % NS_PER_SECOND)};
+}
+
+/* Sleeps until one of the three has something, or until `wake_at`. */
+static void sleep_until(struct wvu_port_socket *port, struct pollfd fds[3], uint64_t wake_at)
+{
+    uint64_t now = wvu_os_uptime();
+    bool listening = now >= port->listen_after;
+    if (!listening && port->listen_after < wake_at)
+        wake_at = port->listen_after;
+    fds[0] = (struct pollfd){.fd = port->kick, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = listening ? port->listener : -1, .events = POLLIN};
+    fds[2] = (struct pollfd){
+        .fd = port->current != NULL ? port->current->fd : -1,
+        .events = POLLRDHUP,
+    };
+    struct timespec left = to_timespec(wake_at > now ? wake_at - now : 0);
+    if (ppoll(fds, 3, wake_at == WVU_TIMEOUT_NONE ? NULL : &left, NULL) <= 0)
+        fds[0].revents = fds[1].revents = fds[2].revents = 0;
+}
+
+static void run(void *context)
+{
+    struct wvu_port_socket *port = context;
+    while (wvu_load_acquire(&port->stopping) == 0) {
+        struct pollfd fds[3];
+        sleep_until(port, fds, tell_sums(port, wvu_os_uptime()));
+        uint64_t kicks;
+        if (fds[0].revents != 0)
+            (void)!read(port->kick, &kicks, sizeof kicks);
+        if ((fds[2].revents & GONE) != 0)
+            end_connection(port);
+        if (fds[1].revents != 0)
+            accept_one(port);
+    }
+    if (port->current != NULL)
+        end_connection(port);
+    tell_sums(port, UINT64_MAX - 1); /* everything that was not told yet */
+}
+
+/* ---- sending: dispatcher's thread ---------------------------------------------------------- */
+
+/* Waits until one of `events` is there or the connection has ended. `deadline` is uptime. */
+static wvu_status wait_for(struct wvu_port_socket *port, int fd, short events, uint64_t deadline)
+{
+    struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = port->cancel, .events = POLLIN}};
+    uint64_t now = wvu_os_uptime();
+    if (now >= deadline)
+        return WVU_STATUS_TIMEOUT;
+    struct timespec left = to_timespec(deadline - now);
+    if (ppoll(fds, 2, deadline == WVU_TIMEOUT_NONE ? NULL : &left, NULL) < 0)
+        return errno == EINTR ? WVU_STATUS_OK : WVU_STATUS_IO_ERROR;
+    return fds[1].revents != 0 ? WVU_STATUS_CANCELLED : WVU_STATUS_OK;
+}
+
+static wvu_status transmit(struct wvu_port_socket *port, int fd, const struct msghdr *message,
+                           uint64_t deadline)
+{
+    wvu_status status = WVU_STATUS_OK;
+    while (status == WVU_STATUS_OK) {
+        if (sendmsg(fd, message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+            return WVU_STATUS_OK;
+        switch (errno) {
+        case EINTR:
+            break;
+        case EAGAIN:
+            status = wait_for(port, fd, POLLOUT, deadline);
+            break;
+        case ENOBUFS:
+        case ENOMEM: { /* the whole machine is short of memory: nothing will tell when that ends */
+            uint64_t soon = wvu_os_uptime() + MEMORY_PAUSE_NS;
+            status = wait_for(port, -1, 0, soon < deadline ? soon : deadline);
+            if (status == WVU_STATUS_TIMEOUT && soon < deadline)
+                status = WVU_STATUS_OK;
+            break;
+        }
+        case EPIPE:
+        case ECONNRESET:
+        case ENOTCONN:
+            return WVU_STATUS_DISCONNECTED;
+        default:
+            wvu_log_error(WVU_LOG_COMMS, "a message cannot be sent: %s", strerror(errno));
+            return WVU_STATUS_IO_ERROR;
+        }
+    }
+    return status;
+}
+
+/* One packet, if there is one: its length as sent (at most PACKET_MAX bytes of it are in `packet`).
+ * AGAIN: none is there. DISCONNECTED: none will come. */
+static wvu_status receive(int fd, void *packet, size_t *length)
+{
+    for (;;) {
+        ssize_t got = recv(fd, packet, PACKET_MAX, MSG_DONTWAIT | MSG_TRUNC);
+        if (got > 0 || (got == 0 && !is_gone(fd))) { /* a packet can be empty */
+            *length = (size_t)got;
+            return WVU_STATUS_OK;
+        }
+        if (got == 0)
+            return WVU_STATUS_DISCONNECTED;
+        if (errno == EAGAIN)
+            return WVU_STATUS_AGAIN;
+        /* A reset is told once, and what was received before it comes after it. */
+        if (errno != EINTR && errno != ECONNRESET) {
+            wvu_log_error(WVU_LOG_COMMS, "a reply cannot be received: %s", strerror(errno));
+            return WVU_STATUS_DISCONNECTED;
+        }
+    }
+}
+
+/* True when the packet is the reply to message_id; anything else is counted. */
+static bool is_reply(struct wvu_port_socket *port, const void *packet, size_t length,
+                     uint32_t body_max, uint64_t message_id, struct wvu_reply_packet *reply)
+{
+    if (wvu_reply_parse(packet, length, body_max, reply) != WVU_STATUS_OK) {
+        if (count_trouble(port, MALFORMED))
+            wvu_log_warning(WVU_LOG_COMMS,
+                            "a packet of %llu bytes from the reader is no reply; dropped",
+                            (unsigned long long)length);
+        return false;
+    }
+    if (reply->message_id != message_id) {
+        if (count_trouble(port, STRAY))
+            wvu_log_warning(WVU_LOG_COMMS,
+                            "a reply to message %llu, which nobody waits for, was dropped",
+                            (unsigned long long)reply->message_id);
+        return false;
+    }
+    return true;
+}
+
+static wvu_status await_reply(struct wvu_port_socket *port, int fd, uint64_t message_id, void *body,
+                              uint32_t *body_size, int32_t *reader_status, uint64_t deadline)
+{
+    unsigned char packet[PACKET_MAX];
+    uint32_t body_max = *body_size;
+    if (body_max > PACKET_MAX - sizeof(struct wvu_reply_header))
+        body_max = PACKET_MAX - sizeof(struct wvu_reply_header);
+    for (uint32_t bad = 0; bad < WVU_PORT_BAD_PACKETS_MAX;) {
+        size_t length;
+        wvu_status status = receive(fd, packet, &length);
+        if (status == WVU_STATUS_AGAIN)
+            status = wait_for(port, fd, POLLIN, deadline);
+        else if (status == WVU_STATUS_OK) {
+            struct wvu_reply_packet reply;
+            if (is_reply(port, packet, length, body_max, message_id, &reply)) {
+                memcpy(body, reply.body, reply.body_size);
+                *body_size = reply.body_size;
+                *reader_status = reply.status;
+                return WVU_STATUS_OK;
+            }
+            bad++;
+        }
+        if (status != WVU_STATUS_OK)
+            return status;
+    }
+    if (count_trouble(port, FLOOD))
+        wvu_log_warning(WVU_LOG_COMMS,
+                        "the reader sent %u packets that are no reply to its message",
+                        WVU_PORT_BAD_PACKETS_MAX);
+    return WVU_STATUS_BAD_MESSAGE;
+}
+
+static wvu_status exchange(struct wvu_port_socket *port, int fd, const void *batch, uint32_t size,
+                           void *reply, uint32_t *reply_size, int32_t *reader_status,
+                           uint64_t timeout_ns)
+{
+    uint64_t now = wvu_os_uptime();
+    uint64_t deadline = timeout_ns < WVU_TIMEOUT_NONE - now ? now + timeout_ns : WVU_TIMEOUT_NONE;
+    struct wvu_message_header header = {
+        .reply_length = (uint32_t)sizeof(struct wvu_reply_header) + *reply_size,
+        .message_id = port->next_message_id++,
+    };
+    struct iovec parts[2] = {{&header, sizeof header}, {(void *)(uintptr_t)batch, size}};
+    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    wvu_status status = transmit(port, fd, &message, deadline);
+    if (status == WVU_STATUS_OK)
+        status =
+            await_reply(port, fd, header.message_id, reply, reply_size, reader_status, deadline);
+    return status;
+}
+
+static struct wvu_port_socket *of(struct wvu_port *port)
+{
+    return (struct wvu_port_socket *)port;
+}
+
+static wvu_status port_send(struct wvu_port *opaque, const void *batch, uint32_t size, void *reply,
+                            uint32_t *reply_size, int32_t *reader_status, uint64_t timeout_ns)
+{
+    struct wvu_port_socket *port = of(opaque);
+    if (wvu_load_acquire(&port->cancelled) != 0)
+        return WVU_STATUS_CANCELLED;
+    struct connection *connection = get_current(port);
+    if (connection == NULL)
+        return WVU_STATUS_DISCONNECTED;
+    port->sent_to = connection->serial;
+    wvu_status status =
+        exchange(port, connection->fd, batch, size, reply, reply_size, reader_status, timeout_ns);
+    if (status == WVU_STATUS_OK)
+        wvu_add64_relaxed(&connection->messages, 1);
+    put(port, connection);
+    return status;
+}
+
+static void port_cancel(struct wvu_port *opaque)
+{
+    struct wvu_port_socket *port = of(opaque);
+    wvu_store_release(&port->cancelled, 1);
+    (void)!write(port->cancel, &(uint64_t){1}, sizeof(uint64_t)); /* as in kick */
+}
+
+/* The port's thread sees the end that this makes, and does the rest. The reader of the last send may
+ * have left by itself; the one that came after it has done nothing wrong. */
+static void port_disconnect(struct wvu_port *opaque)
+{
+    struct wvu_port_socket *port = of(opaque);
+    struct connection *connection = get_current(port);
+    if (connection == NULL)
+        return;
+    if (connection->serial == port->sent_to)
+        shutdown(connection->fd, SHUT_RDWR);
+    put(port, connection);
+}
+
+static const struct wvu_port_operations operations = {
+    .send = port_send,
+    .cancel = port_cancel,
+    .disconnect = port_disconnect,
+};
+
+/* ---- life: main thread --------------------------------------------------------------------- */
+
+/* Whoever holds the run directory may: the sensor that made it is dead. */
+static wvu_status remove_stale(const struct wvu_run_dir *run_dir, const char *file, char *reason,
+                               size_t reason_size)
+{
+    struct stat status;
+    if (fstatat(run_dir->directory, file, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == ENOENT)
+            return WVU_STATUS_OK;
+        snprintf(reason, reason_size, "%s/%s cannot be examined: %s", run_dir->path, file,
+                 strerror(errno));
+        return WVU_STATUS_IO_ERROR;
+    }
+    if (!S_ISSOCK(status.st_mode)) {
+        snprintf(reason, reason_size,
+                 "%s/%s is not a socket; remove it, or choose another --run-dir", run_dir->path,
+                 file);
+        return WVU_STATUS_INVALID_STATE;
+    }
+    if (unlinkat(run_dir->directory, file, 0) != 0) {
+        snprintf(reason, reason_size, "the old socket %s/%s cannot be removed: %s", run_dir->path,
+                 file, strerror(errno));
+        return WVU_STATUS_ACCESS_DENIED;
+    }
+    return WVU_STATUS_OK;
+}
+
+static wvu_status bind_socket(struct wvu_port_socket *port, char *reason, size_t reason_size)
+{
+    const char *path = port->settings.run_dir->path;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", path, port->file);
+    if (length >= (int)sizeof address.sun_path) {
+        snprintf(reason, reason_size,
+                 "the path of the run directory is too long for a socket: %s; at most %zu bytes",
+                 path, sizeof address.sun_path - sizeof WVU_PORT_FILE_EARLY - 1);
+        return WVU_STATUS_INVALID_PARAMETER;
+    }
+    if (bind(port->listener, (const struct sockaddr *)&address, sizeof address) != 0) {
+        snprintf(reason, reason_size, "the socket %s cannot be made: %s", address.sun_path,
+                 strerror(errno));
+        return WVU_STATUS_IO_ERROR;
+    }
+    return WVU_STATUS_OK;
+}
+
+static wvu_status set_mode(struct wvu_port_socket *port, bool has_group, gid_t group, char *reason,
+                           size_t reason_size)
+{
+    const struct wvu_run_dir *run_dir = port->settings.run_dir;
+    wvu_status status = wvu_run_dir_set_group(run_dir, has_group, group, reason, reason_size);
+    if (status != WVU_STATUS_OK)
+        return status;
+    /* The group first: it must never be another one that the mode lets in. */
+    if ((has_group &&
+         fchownat(run_dir->directory, port->file, (uid_t)-1, group, AT_SYMLINK_NOFOLLOW) != 0) ||
+        fchmodat(run_dir->directory, port->file, has_group ? 0660 : 0600, 0) != 0) {
+        snprintf(reason, reason_size, "the mode of %s/%s cannot be set: %s", run_dir->path,
+                 port->file, strerror(errno));
+        return WVU_STATUS_ACCESS_DENIED;
+    }
+    return WVU_STATUS_OK;
+}
+
+/* The port has its name only when it listens, so that who finds it can connect. */
+static wvu_status publish(struct wvu_port_socket *port, char *reason, size_t reason_size)
+{
+    const struct wvu_run_dir *run_dir = port->settings.run_dir;
+    if (listen(port->listener, BACKLOG) != 0 ||
+        renameat(run_dir->directory, port->file, run_dir->directory, WVU_PORT_FILE) != 0) {
+        snprintf(reason, reason_size, "%s/%s cannot be opened: %s", run_dir->path, WVU_PORT_FILE,
+                 strerror(errno));
+        return WVU_STATUS_IO_ERROR;
+    }
+    port->file = WVU_PORT_FILE;
+    return WVU_STATUS_OK;
+}
+
+wvu_status wvu_port_socket_set_group(struct wvu_port_socket *port, bool has_group, gid_t group,
+                                     char *reason, size_t reason_size)
+{
+    wvu_status status = set_mode(port, has_group, group, reason, reason_size);
+    if (status != WVU_STATUS_OK)
+        return status;
+    wvu_mutex_acquire(&port->lock);
+    port->has_group = has_group;
+    port->group = group;
+    wvu_mutex_release(&port->lock);
+    return WVU_STATUS_OK;
+}
+
+static wvu_status open_descriptors(struct wvu_port_socket *port, char *reason, size_t reason_size)
+{
+    port->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    port->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    port->cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (port->listener >= 0 && port->kick >= 0 && port->cancel >= 0)
+        return WVU_STATUS_OK;
+    snprintf(reason, reason_size, "the port's sockets cannot be made: %s", strerror(errno));
+    return WVU_STATUS_NO_RESOURCES;
+}
+
+static void close_descriptors(struct wvu_port_socket *port)
+{
+    const int fds[] = {port->cancel, port->kick, port->listener};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
+
+wvu_status wvu_port_socket_create(const struct wvu_port_socket_settings *settings,
+                                  struct wvu_port_socket **out, char *reason, size_t reason_size)
+{
+    struct wvu_port_socket *port = wvu_os_alloc(sizeof *port, PORT_TAG);
+    *out = NULL;
+    if (port == NULL) {
+        snprintf(reason, reason_size, "there is not enough memory for the port");
+        return WVU_STATUS_NO_MEMORY;
+    }
+    port->port.operations = &operations;
+    port->settings = *settings;
+    port->has_group = settings->has_group;
+    port->group = settings->group;
+    port->next_message_id = 1;
+    port->file = WVU_PORT_FILE_EARLY;
+
+    wvu_status status = wvu_mutex_init(&port->lock);
+    if (status != WVU_STATUS_OK) {
+        snprintf(reason, reason_size, "the port's lock cannot be made: %s", wvu_strerror(status));
+        goto free_port;
+    }
+    status = open_descriptors(port, reason, reason_size);
+    if (status != WVU_STATUS_OK)
+        goto close_fds;
+    status = remove_stale(settings->run_dir, WVU_PORT_FILE, reason, reason_size);
+    if (status == WVU_STATUS_OK)
+        status = remove_stale(settings->run_dir, WVU_PORT_FILE_EARLY, reason, reason_size);
+    if (status != WVU_STATUS_OK)
+        goto close_fds;
+    status = bind_socket(port, reason, reason_size);
+    if (status != WVU_STATUS_OK)
+        goto close_fds;
+    status = set_mode(port, port->has_group, port->group, reason, reason_size);
+    if (status != WVU_STATUS_OK)
+        goto remove_socket;
+    *out = port;
+    return WVU_STATUS_OK;
+
+remove_socket:
+    unlinkat(settings->run_dir->directory, port->file, 0);
+close_fds:
+    close_descriptors(port);
+    wvu_mutex_destroy(&port->lock);
+free_port:
+    wvu_os_free(port, PORT_TAG);
+    return status;
+}
+
+wvu_status wvu_port_socket_start(struct wvu_port_socket *port, struct wvu_dispatcher *dispatcher,
+                                 char *reason, size_t reason_size)
+{
+    port->dispatcher = dispatcher;
+    wvu_status status = publish(port, reason, reason_size);
+    if (status != WVU_STATUS_OK)
+        return status;
+    status = wvu_thread_start(&port->thread, "wvu-port", run, port);
+    if (status != WVU_STATUS_OK)
+        snprintf(reason, reason_size, "the port's thread cannot be started: %s",
+                 wvu_strerror(status));
+    port->started = status == WVU_STATUS_OK;
+    return status;
+}
+
+void wvu_port_socket_refuse(struct wvu_port_socket *port)
+{
+    wvu_store_release(&port->refusing, 1);
+}
+
+void wvu_port_socket_stop(struct wvu_port_socket *port)
+{
+    if (!port->started)
+        return;
+    wvu_store_release(&port->stopping, 1);
+    kick(port);
+    wvu_thread_join(&port->thread);
+    port->started = false;
+}
+
+void wvu_port_socket_destroy(struct wvu_port_socket *port)
+{
+    if (port == NULL)
+        return;
+    unlinkat(port->settings.run_dir->directory, port->file, 0);
+    close_descriptors(port);
+    wvu_mutex_destroy(&port->lock);
+    wvu_os_free(port, PORT_TAG);
+}
+
+struct wvu_port *wvu_port_socket_port(struct wvu_port_socket *port)
+{
+    return &port->port;
+}
+
+void wvu_port_socket_read_counters(struct wvu_port_socket *port,
+                                   struct wvu_port_socket_counters *counters)
+{
+    wvu_mutex_acquire(&port->lock);
+    *counters = (struct wvu_port_socket_counters){
+        .connections = port->connected,
+        .refused_busy = port->troubles[BUSY].total,
+        .refused_unentitled = port->troubles[UNENTITLED].total,
+        .refused_stopping = port->troubles[STOPPING].total,
+        .refused_failed = port->troubles[FAILED].total,
+        .stray_replies = port->troubles[STRAY].total,
+        .malformed_packets = port->troubles[MALFORMED].total,
+        .floods = port->troubles[FLOOD].total,
+    };
+    wvu_mutex_release(&port->lock);
+}

@@ -1,0 +1,18 @@
+/*
+ * Says which right to trace the kernel is missing, and how to get it.
+ */
+#ifndef WVU_RIGHTS_H
+#define WVU_RIGHTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* For a person, on one line; terminated, cut at `size`. */
+void wvu_rights_explain(char *text, size_t size);
+
+/* The same for given facts: the capabilities in force (bit n: capability n), whether this is the initial
+ * user namespace, and whether the kernel is locked down to confidentiality. Pure. */
+void wvu_rights_explain_facts(uint64_t capabilities, int initial_namespace, int confidential,
+                              char *text, size_t size);
+
+#endif
