@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Measures everything and writes bench/results/DATE-MACHINE.json (raw data) and .txt (tables).
+
+Called by run.sh, which sees to it that the programs are there. A measurement that fails ends the program
+with an error; one that cannot be made on this machine is reported with the reason.
+"""
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+
+import peers  # noqa: E402  (found through the path above)
+import report  # noqa: E402
+import system  # noqa: E402
+
+PARTS = ("micro", "spawn-rate", "peers", "blast", "curve", "delay", "idle")
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part only; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="few and short rounds: to try it out")
+    parser.add_argument("--pairs", type=int, help="off/on pairs of each spawn rate (default 11)")
+    parser.add_argument("--out", metavar="NAME", help="write results/NAME.json and .txt")
+    return parser.parse_args()
+
+
+# ---- the machine ------------------------------------------------------------------------------------------
+
+
+def machine():
+    """What matters for the figures, and nothing that names this machine."""
+    with open("/proc/cpuinfo") as file:
+        models = re.findall(r"^model name\s*: (.*)$", file.read(), re.MULTILINE)
+    with open("/proc/meminfo") as file:
+        memory = int(file.readline().split()[1])
+    return {"cpu": models[0] if models else platform.machine(), "cores": len(os.sched_getaffinity(0)),
+            "kernel": re.match(r"[0-9.]+", platform.release()).group(0),
+            "memory_gib": round(memory / 1048576)}
+
+
+def processor_ticks():
+    with open("/proc/stat") as file:
+        return [int(word) for word in file.readline().split()[1:9]]
+
+
+def stolen(before, after):
+    """The part of the time that was wanted and that the hypervisor gave to others."""
+    user, nice, kernel, _, _, irq, softirq, steal = (b - a for a, b in zip(before, after))
+    wanted = user + nice + kernel + irq + softirq + steal
+    return steal / wanted if wanted else 0
+
+
+def name_of(description, date):
+    model = re.sub(r"\((R|TM|tm)\)|CPU|@.*", "", description["cpu"])
+    model = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
+    return f"{date}-{model}-{description['cores']}cpu"
+
+
+# ---- parts ------------------------------------------------------------------------------------------------
+
+
+def run_program(name, *arguments):
+    """Lines of JSON that a measuring program prints."""
+    path = os.path.join(system.e2e.BUILD, "bench", name)
+    if not os.path.exists(path):
+        system.log(f"  {name}: not built, left out")
+        return []
+    result = subprocess.run([path, *map(str, arguments)], stdout=subprocess.PIPE, text=True, check=True)
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def measure_micro(quick):
+    rounds = 5 if quick else 31
+    system.log("queue, port, JSON")
+    return [*run_program("bench_queue", rounds), *run_program("bench_port", rounds),
+            *run_program("bench_json", rounds)]
+
+
+def measure_spawn_rates(session, options, wanted):
+    pairs = options.pairs or (3 if options.quick else 11)
+    seconds = 0.5 if options.quick else 1.5
+    found = []
+    if "spawn-rate" in wanted:
+        system.log("spawn rate, winvirtue")
+        found.append(system.spawn_rate(system.Ours(session), pairs, seconds))
+    if "peers" in wanted:
+        for peer in peers.PEERS.values():
+            watcher = peer(system.canary)
+            system.log(f"spawn rate, {watcher.name}")
+            found.append(system.spawn_rate(watcher, max(3, pairs * 2 // 3), seconds))
+            if "skipped" in found[-1]:
+                system.log(f"  not measured: {found[-1]['skipped']}")
+    return found
+
+
+def measure_system(session, options, wanted, results):
+    quick = options.quick
+    results["spawn_rate"] = measure_spawn_rates(session, options, wanted)
+    reason = system.e2e.why_not_traceable()
+    if reason is not None:
+        system.log(f"blast, curve, delay, idle: not measured: {reason}")
+        return
+    if "blast" in wanted:
+        system.log("blast: every process")
+        results["blast"] = [system.blast(session, 5000 if quick else 50000)
+                            for _ in range(2 if quick else 5)]
+    if "curve" in wanted:
+        system.log("curve")
+        results["curve"] = system.curve(session, 1 if quick else 4)
+    if "delay" in wanted:
+        system.log("delay, far apart")
+        results["delay_apart"] = system.delay_apart(session, 60 if quick else 450)
+        system.log("delay and memory, a million events")
+        results["delay_loaded"] = system.delay_loaded(session, 20000 if quick else 350000)
+    if "idle" in wanted:
+        system.log("idle")
+        results["idle"] = system.idle(session, 3 if quick else 10)
+
+
+def main():
+    options = parse_arguments()
+    wanted = options.only or PARTS
+    description = machine()
+    date = datetime.date.today().isoformat()
+    with open(os.path.join(HERE, "../include/winvirtue/version.h")) as file:
+        version = re.search(r'WVU_VERSION "(.*)"', file.read()).group(1)
+    session = system.e2e.Session()
+    results = {"date": date, "version": version, "machine": description, "parts": list(wanted),
+               "load_begin": system.load_average(),
+               "file_system": system.file_system_of(session.directory)}
+    ticks = processor_ticks()
+    try:
+        if "micro" in wanted:
+            results["micro"] = measure_micro(options.quick)
+        if set(wanted) != {"micro"}:
+            measure_system(session, options, wanted, results)
+    finally:
+        session.close(False)
+    results["load_end"] = system.load_average()
+    results["stolen"] = stolen(ticks, processor_ticks())
+
+    directory = os.path.join(HERE, "results")
+    os.makedirs(directory, exist_ok=True)
+    base = os.path.join(directory, options.out or name_of(description, date))
+    text = report.report(results)
+    with open(base + ".json", "w") as file:
+        json.dump(results, file, indent=1)
+        file.write("\n")
+    with open(base + ".txt", "w") as file:
+        file.write(text)
+    print(text)
+    system.log(f"written to {os.path.relpath(base)}.json and .txt")
+
+
+if __name__ == "__main__":
+    main()
