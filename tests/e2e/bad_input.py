@@ -95,7 +95,7 @@ def test_replies_before_any_message(session):
     sensor = session.sensor()
     with wire.Port(sensor.run_dir) as port:
         for number in range(50):
-            port.send(wire.reply(number, number))
+            port.send(wire.reply(1000000 + number, number))
         message = port.receive()
         e2e.check(message is not None, "the sensor closed the connection")
     check_alive(session, sensor)
@@ -117,7 +117,6 @@ def test_connections_that_end_at_once(session):
     sensor = session.sensor()
     for _ in range(300):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-            client.settimeout(e2e.PATIENCE)
             client.connect(sensor.run_dir + "/WVUPort")
     check_alive(session, sensor)
 

@@ -11,7 +11,6 @@ import os
 import platform
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -117,13 +116,14 @@ def die_with_parent():
 class Sensor:
     """A running wvud. Settings are lines of its configuration file."""
 
-    def __init__(self, session, name="sensor", arguments=(), **settings):
+    def __init__(self, session, name="sensor", arguments=(), environment=None, **settings):
         self.session = session
         self.run_dir = os.path.join(session.directory, name)
         os.makedirs(self.run_dir, exist_ok=True)
         self.config_path = self.run_dir + ".conf"
         self.log_path = self.run_dir + ".log"
         self.arguments = list(arguments)
+        self.environment = {**os.environ, **(environment or {})}
         self.process = None
         self.configure(**settings)
         self.start()
@@ -133,35 +133,29 @@ class Sensor:
             file.writelines(f"{key}={value}\n" for key, value in settings.items())
 
     def start(self):
-        """Returns when the sensor says that it is ready (as systemd would be told)."""
-        notify_path = self.run_dir + ".notify"
-        if os.path.exists(notify_path):
-            os.unlink(notify_path)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.bind(notify_path)
-            notify.settimeout(0.05)
-            with open(self.log_path, "a") as log:
-                self.process = subprocess.Popen(
-                    [WVUD, "--config", self.config_path, "--run-dir", self.run_dir, *self.arguments],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent,
-                    env={**os.environ, "NOTIFY_SOCKET": notify_path})
-            self.session.started(self.process)
+        """Returns when the sensor says in its log that it is ready."""
+        length = len(self.log())
+        with open(self.log_path, "a") as log:
+            self.process = subprocess.Popen(
+                [WVUD, "--config", self.config_path, "--run-dir", self.run_dir, *self.arguments],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent,
+                env=self.environment)
+        self.session.started(self.process)
 
-            def ready():
-                if self.process.poll() is not None:
-                    raise Failure(f"wvud ended at start with {self.process.returncode}:\n{self.log()}")
-                try:
-                    return b"READY=1" in notify.recv(4096)
-                except TimeoutError:
-                    return False
+        def ready():
+            if self.process.poll() is not None:
+                raise Failure(f"wvud ended at start with {self.process.returncode}:\n{self.log()}")
+            return " ready: " in self.log()[length:]
 
-            wait_until(ready, "the sensor to be ready")
+        wait_until(ready, "the sensor to be ready")
 
     @property
     def pid(self):
         return self.process.pid
 
     def log(self):
+        if not os.path.exists(self.log_path):
+            return ""
         with open(self.log_path, errors="replace") as file:
             return file.read()
 

@@ -234,6 +234,31 @@ def test_start_with_a_bad_file(session):
                   f"about {line!r} it said {result.stderr!r}")
 
 
+def test_service_manager_is_told(session):
+    """The messages of sd_notify(3)."""
+    path = os.path.join(session.directory, "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(e2e.PATIENCE)
+        sensor = session.sensor(environment={"NOTIFY_SOCKET": path})
+
+        def told(words):
+            while True:
+                text = manager.recv(4096).decode()
+                if all(word in text for word in words):
+                    return text
+
+        told(["READY=1", "STATUS=2 of 2 probes run; no reader"])
+        with wire.Port(sensor.run_dir):
+            told([f"reader: process {os.getpid()}"])
+        told(["no reader"])
+        sensor.process.send_signal(signal.SIGHUP)
+        told(["RELOADING=1", "MONOTONIC_USEC="])
+        told(["READY=1"])
+        sensor.stop()
+        told(["STOPPING=1"])
+
+
 def test_nothing_happens_nothing_wakes(session):
     """While no event comes, neither the sensor nor the reader runs at all."""
     sensor = session.sensor()
