@@ -16,10 +16,18 @@ enum wvu_status_value {
 #include "status.def"
 };
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The text of a status for people; never NULL. Static storage; any thread. */
 const char *wvu_strerror(wvu_status status);
 
 /* The symbolic name of a status ("TIMEOUT"); "UNKNOWN" for a value not in the table. */
 const char *wvu_status_name(wvu_status status);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
