@@ -1,0 +1,62 @@
+/*
+ * The event source of the Linux host: the kernel's events as they become the probes' records. See source.c.
+ */
+#ifndef WVU_SOURCE_H
+#define WVU_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "winvirtue/status.h"
+
+/* One record of any size fits the smallest, with room to spare. */
+#define WVU_RING_BYTES_DEFAULT (4u << 20)
+#define WVU_RING_BYTES_MIN     (64u << 10)
+#define WVU_RING_BYTES_MAX     (64u << 20)
+
+#define WVU_PROCESSES_DEFAULT 16384u
+#define WVU_PROCESSES_MIN     64u
+#define WVU_PROCESSES_MAX     4194304u /* as many as there can be pids */
+
+struct wvu_probe;
+struct wvu_source;
+
+struct wvu_source_settings {
+    uint32_t ring_bytes; /* for each CPU; a power of two; 0: the default */
+    uint32_t processes;  /* followed at a time, each takes about 256 bytes; 0: the default */
+};
+
+/* What a probe wants from the source. */
+enum wvu_source_use { WVU_SOURCE_PROCESSES, WVU_SOURCE_IMAGES, WVU_SOURCE_USES };
+
+/* PASSIVE. Allocates little; nothing is opened before a probe needs it. INVALID_PARAMETER when a setting is
+ * outside the limits above. */
+wvu_status wvu_source_create(const struct wvu_source_settings *settings,
+                             struct wvu_source **source);
+void wvu_source_destroy(struct wvu_source *source); /* NULL is allowed; after the probes stopped */
+
+/* PASSIVE, by a probe's start and stop, in pairs for each use. The first one attaches to the kernel and
+ * starts the source's thread, the last one ends both. On failure nothing is left behind and `reason`
+ * (256 bytes) says what is missing and how to get it. */
+wvu_status wvu_source_acquire(struct wvu_source *source, enum wvu_source_use use,
+                              struct wvu_probe *probe, char *reason);
+void wvu_source_release(struct wvu_source *source, enum wvu_source_use use);
+
+struct wvu_source_counters {
+    uint64_t looks;       /* at the rings */
+    uint64_t records;     /* taken from them */
+    uint64_t sleeps;      /* without a time-out but the safety net's */
+    uint64_t walks;       /* over all processes */
+    uint64_t lost_full;   /* samples that did not fit a ring */
+    uint64_t lost_failed; /* samples that a program could not read or write */
+    uint64_t lost_kernel; /* records of the kernel itself that did not fit a ring */
+    uint64_t malformed;   /* records that were not what they should be; 0 */
+    uint64_t followed;    /* processes now */
+    uint64_t unfollowed;  /* processes that found the table full */
+    uint64_t forgotten;   /* programs that found no room to be remembered */
+};
+
+/* Any thread. As of the last look; zero while nothing is attached. */
+void wvu_source_read_counters(struct wvu_source *source, struct wvu_source_counters *counters);
+
+#endif
