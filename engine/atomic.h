@@ -123,6 +123,111 @@ static inline void wvu_prefetch_write(const void *memory, uint32_t size)
     }
 }
 
+#elif defined(_MSC_VER)
+
+/* Microsoft's compiler. The loads and stores are single and not moved by the compiler beyond their own
+ * order; x64 keeps acquire and release by itself, ARM64 needs a barrier. What is documented as
+ * interlocked without a suffix is a full barrier on both. */
+#include <intrin.h>
+
+#if defined(_M_ARM64)
+#define wvu_order_barrier() __dmb(_ARM64_BARRIER_ISH)
+#define wvu_full_barrier()  __dmb(_ARM64_BARRIER_ISH)
+#define wvu_add64(p, value) ((uint64_t)_InterlockedExchangeAdd64_nf((p), (value)))
+#elif defined(_M_X64)
+#define wvu_order_barrier() _ReadWriteBarrier()
+#define wvu_full_barrier()  __faststorefence()
+#define wvu_add64(p, value) ((uint64_t)_InterlockedExchangeAdd64((p), (value)))
+#else
+#error "atomic.h: add the barriers for this processor"
+#endif
+
+static inline uint32_t wvu_load_relaxed(const uint32_t *p)
+{
+    wvu_simulated_load(p);
+    return (uint32_t)__iso_volatile_load32((const volatile __int32 *)p);
+}
+
+static inline uint32_t wvu_load_acquire(const uint32_t *p)
+{
+    uint32_t value = wvu_load_relaxed(p);
+    wvu_order_barrier();
+    return value;
+}
+
+static inline uint64_t wvu_load64_relaxed(const uint64_t *p)
+{
+    wvu_simulated_load(p);
+    return (uint64_t)__iso_volatile_load64((const volatile __int64 *)p);
+}
+
+static inline uint64_t wvu_load64_acquire(const uint64_t *p)
+{
+    uint64_t value = wvu_load64_relaxed(p);
+    wvu_order_barrier();
+    return value;
+}
+
+static inline void wvu_store_relaxed(uint32_t *p, uint32_t value)
+{
+    if (!wvu_simulated_store(p, 4, value))
+        __iso_volatile_store32((volatile __int32 *)p, (__int32)value);
+}
+
+static inline void wvu_store_release(uint32_t *p, uint32_t value)
+{
+    wvu_order_barrier();
+    wvu_store_relaxed(p, value);
+}
+
+static inline void wvu_store64_relaxed(uint64_t *p, uint64_t value)
+{
+    if (!wvu_simulated_store(p, 8, value))
+        __iso_volatile_store64((volatile __int64 *)p, (__int64)value);
+}
+
+static inline void wvu_store64_release(uint64_t *p, uint64_t value)
+{
+    wvu_order_barrier();
+    wvu_store64_relaxed(p, value);
+}
+
+static inline uint32_t wvu_exchange_full(uint32_t *p, uint32_t value)
+{
+    wvu_simulated_barrier();
+    return (uint32_t)_InterlockedExchange((volatile long *)p, (long)value);
+}
+
+static inline bool wvu_compare_exchange_full(uint32_t *p, uint32_t expected, uint32_t value)
+{
+    wvu_simulated_barrier();
+    return (uint32_t)_InterlockedCompareExchange((volatile long *)p, (long)value,
+                                                 (long)expected) == expected;
+}
+
+static inline uint64_t wvu_add64_relaxed(uint64_t *p, uint64_t value)
+{
+    wvu_simulated_load(p);
+    return wvu_add64((volatile __int64 *)p, (__int64)value) + value;
+}
+
+static inline void wvu_fence(void)
+{
+    wvu_simulated_barrier();
+    wvu_full_barrier();
+}
+
+static inline void wvu_prefetch_write(const void *memory, uint32_t size)
+{
+    for (uint32_t i = 0; i < size; i += 64) {
+#if defined(_M_ARM64)
+        __prefetch2((const void *)((uintptr_t)memory + i), 0x10); /* PSTL1KEEP */
+#else
+        _m_prefetchw((const volatile void *)((uintptr_t)memory + i));
+#endif
+    }
+}
+
 #else
 #error "atomic.h: add the accessors for this compiler"
 #endif

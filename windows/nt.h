@@ -50,6 +50,9 @@
 /* "PsSetLoadImageNotifyRoutineEx": images of other architectures too. */
 #define WVU_IMAGE_NOTIFY_CONFLICTING_ARCHITECTURE 0x1u
 
+/* "Process Security and Access Rights". */
+#define WVU_PROCESS_QUERY_INFORMATION 0x0400
+
 /* "PSCREATEPROCESSNOTIFYTYPE": PsCreateProcessNotifySubsystems, the only one. */
 #define WVU_CREATE_PROCESS_NOTIFY_SUBSYSTEMS 0
 

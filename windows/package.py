@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Puts what was built into the shape that is handed out.
+
+    package.py BUILD_DIRECTORY PACKAGE_DIRECTORY
+
+Copies the files, makes the INF (its date and version are stamped here), the catalog and the ZIP.
+Everything that could differ between two builds of the same sources (dates, order) is taken from the
+sources or fixed: SOURCE_DATE_EPOCH says when.
+"""
+import os
+import re
+import shutil
+import sys
+import time
+import zipfile
+
+import catalog
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DRIVER_FILES = ("WinVirtUE.sys", "WinVirtUE.pdb")
+PROGRAM_FILES = ("ntfltmgr.exe", "ntfltmgr.pdb", "winvirtue.dll", "winvirtue.pdb", "winvirtue.lib")
+
+
+def version():
+    with open(os.path.join(HERE, "../include/winvirtue/version.h"), encoding="utf-8") as file:
+        return re.search(r'WVU_VERSION "([^"]+)"', file.read()).group(1)
+
+
+def make_inf(target, epoch, architecture="amd64"):
+    with open(os.path.join(HERE, "WinVirtUE.inf.in"), encoding="ascii") as file:
+        text = file.read()
+    values = {
+        "DRIVER_DATE": time.strftime("%m/%d/%Y", time.gmtime(epoch)),
+        "DRIVER_VERSION": version() + ".0",
+        "INF_ARCHITECTURE": architecture,
+    }
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    with open(target, "w", encoding="ascii", newline="\r\n") as file:
+        file.write(text)
+
+
+def make_zip(path, directory, epoch):
+    """Sorted, with one date for all: the same bytes for the same files."""
+    names = []
+    for folder, _, files in os.walk(directory):
+        names += [os.path.join(folder, name) for name in files]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in sorted(names):
+            entry = zipfile.ZipInfo(os.path.relpath(name, directory), time.gmtime(epoch)[:6])
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 0  # FAT, wherever it was made
+            with open(name, "rb") as file:
+                archive.writestr(entry, file.read())
+
+
+def main():
+    build, package = sys.argv[1:]
+    epoch = int(os.environ["SOURCE_DATE_EPOCH"])
+    driver = os.path.join(package, "WinVirtUE")
+    shutil.rmtree(package, ignore_errors=True)
+    os.makedirs(driver)
+    for name in DRIVER_FILES:
+        shutil.copyfile(os.path.join(build, "windows", name), os.path.join(driver, name))
+    for name in PROGRAM_FILES:
+        shutil.copyfile(os.path.join(build, "windows", name), os.path.join(package, name))
+    make_inf(os.path.join(driver, "WinVirtUE.inf"), epoch)
+    catalog.write(os.path.join(driver, "WinVirtUE.cat"),
+                  [os.path.join(driver, "WinVirtUE.inf"), os.path.join(driver, "WinVirtUE.sys")],
+                  epoch)
+    archive = os.path.join(package, f"WinVirtUE-{version()}-x64.zip")
+    make_zip(archive + ".new", package, epoch)
+    os.replace(archive + ".new", archive)
+
+
+if __name__ == "__main__":
+    main()
