@@ -100,8 +100,8 @@ static void break_if_wanted(void)
 
 static void prepare(PUNICODE_STRING service_key)
 {
+    wvu_os_nt_init(); /* the log needs the clock */
     wvu_routines_find();
-    wvu_os_nt_init();
     wvu_parameters_read(service_key, known_probes, &driver.parameters);
     wvu_log_configure(driver.parameters.log_modules, driver.parameters.log_level);
     break_if_wanted();
