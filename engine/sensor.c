@@ -27,6 +27,7 @@ struct wvu_sensor {
     struct wvu_sensor_settings settings;
     uint8_t boot_id[16];
     uint8_t id[16];
+    bool used;    /* start was called: a sensor lives once, as its boot id and numbers do */
     bool started;
     wvu_event wake; /* the dispatcher sleeps on it */
     struct wvu_queue *queue;
@@ -359,8 +360,9 @@ free_sensor:
 
 wvu_status wvu_sensor_start(struct wvu_sensor *sensor)
 {
-    if (sensor->started)
+    if (sensor->used)
         return WVU_STATUS_INVALID_STATE;
+    sensor->used = true;
     report_start(sensor);
     wvu_status status = wvu_dispatcher_start(sensor->dispatcher);
     if (status != WVU_STATUS_OK)

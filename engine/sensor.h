@@ -33,7 +33,8 @@ wvu_status wvu_sensor_create(const struct wvu_sensor_settings *settings,
                              struct wvu_sensor **sensor);
 
 /* SensorStart is record number 1; then the dispatcher and the probes that are enabled at start. A
- * probe that fails to start is reported in the stream and the log, and does not fail the sensor. */
+ * probe that fails to start is reported in the stream and the log, and does not fail the sensor.
+ * Once in a sensor's life: INVALID_STATE after that. */
 wvu_status wvu_sensor_start(struct wvu_sensor *sensor);
 
 /* Probes off (last one first), callbacks run down, SensorStop queued, dispatcher drained for at

@@ -202,6 +202,7 @@ static void report(struct kernel *kernel, struct wvu_probe *probe, const struct 
     record = wvu_probe_reserve(probe, &plan, &event->stamp);
     if (record != NULL) {
         accepted = truth_accepted(kernel->truth, record->sequence);
+        kernel->bytes += plan.size;
         memcpy(accepted, event, sizeof(*event));
         accepted->known = true;
         maybe_stall(kernel);

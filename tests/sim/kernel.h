@@ -45,7 +45,8 @@ struct kernel {
     uint32_t burst;   /* events, at most */
     uint64_t refused; /* events while no probe wanted them */
     uint64_t events;
-    uint64_t runs; /* of the clock probe */
+    uint64_t bytes; /* of the records reserved */
+    uint64_t runs;  /* of the clock probe */
     uint64_t configured;
 };
 

@@ -174,8 +174,7 @@ static void run(struct world *world)
     wvu_sim_check(reader_start(&world->reader, &world->port, world->settings.send_timeout_ms) ==
                       WVU_STATUS_OK,
                   "no reader");
-    wvu_sim_check(kernel_start(&world->kernel, producers, bursts) == WVU_STATUS_OK,
-                  "no producers");
+    wvu_sim_check(kernel_start(&world->kernel, producers, bursts) == WVU_STATUS_OK, "no producers");
     live_on(world);
     world_check_wakes(world);
     if (drains)

@@ -364,6 +364,7 @@ void truth_message(struct truth *truth, const void *message, uint32_t size)
 void truth_reply(struct truth *truth, const void *bytes, uint32_t size)
 {
     struct wvu_reply reply = {0};
+    uint64_t before = truth->cursor;
 
     memcpy(&reply, bytes, size < sizeof(reply) ? size : sizeof(reply));
     if (size < sizeof(reply) || reply.version != WVU_PROTOCOL_VERSION ||
@@ -376,6 +377,7 @@ void truth_reply(struct truth *truth, const void *bytes, uint32_t size)
             continue; /* within a range; the EventsLost itself stands at its end */
         truth->cursor = s;
     }
+    truth->fruitless += truth->cursor == before;
     wvu_sim_trace("reply: up to %llu", ULL(reply.acknowledged));
 }
 

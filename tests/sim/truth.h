@@ -47,6 +47,7 @@ struct truth {
     uint64_t told[WVU_LOSS_CAUSES][WVU_EVENT_KINDS];    /* by EventsLost */
     uint64_t redelivered_records;
     uint64_t messages;
+    uint64_t fruitless; /* valid replies that acknowledge nothing new */
     uint64_t cut;
 
     /* Of the newest message: what a reply to it means. */

@@ -133,9 +133,13 @@ void world_check_wakes(const struct world *world)
 {
     uint64_t tokens =
         WVU_MODERATOR_RESERVE + (wvu_os_uptime() - world->started_at) / WVU_MODERATOR_PERIOD_NS + 1;
-    /* A token is worth two wakes: the doorbell and the end of a moderated wait. Each connection begins
-     * and ends with one, and each send may be followed by a pause. */
-    uint64_t bound = 2 * tokens + 4 * (world->port.connects + 1) + world->port.sends;
+    uint64_t half_full = 2 * world->truth.accepted / world->settings.queue_records +
+                         2 * world->kernel.bytes / world->settings.queue_bytes + 1;
+    /* A token is worth two wakes: the doorbell and the end of a moderated wait; so is half a queue of
+     * events, which ends that wait early. Connections begin and end with one, and a reader that does
+     * not get on is asked again after a pause. */
+    uint64_t bound =
+        2 * (tokens + half_full) + 4 * (world->port.connects + 1) + world->truth.fruitless;
     uint64_t wakes = world_dispatcher_wakes(world);
 
     wvu_sim_check(wakes <= bound, "the dispatcher was woken %llu times, more than %llu", ULL(wakes),
