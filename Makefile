@@ -12,6 +12,7 @@ DURATION ?=
 .DEFAULT_GOAL := all
 
 all: build
+	@echo 'the programs are in build/bin'
 
 build:
 	@scripts/packages build
@@ -36,6 +37,7 @@ soak: build
 	@tests/e2e/soak.py --seconds $(or $(DURATION),3600) $(ARGS)
 
 install: build
+	@echo 'the programs are in build/bin'
 	@meson configure build/release -Dprefix='$(PREFIX)'
 	@DESTDIR='$(DESTDIR)' meson install -C build/release --quiet
 

@@ -38,7 +38,7 @@ def test_malformed_replies(session):
         "beyond the last number": lambda m: wire.reply(m.id, m.last + 1),
         "beyond all numbers": lambda m: wire.reply(m.id, (1 << 64) - 1),
     }
-    sensor = session.sensor(SendTimeoutMs=2000)
+    sensor = session.sensor(SendTimeoutMs=2000, **e2e.ROOMY)
     for what, make in bodies.items():
         with wire.Port(sensor.run_dir) as port:
             message = port.receive()
@@ -54,7 +54,7 @@ def test_malformed_replies(session):
 
 
 def test_packets_that_are_no_replies(session):
-    sensor = session.sensor(SendTimeoutMs=20000)
+    sensor = session.sensor(SendTimeoutMs=20000, **e2e.ROOMY)
     with wire.Port(sensor.run_dir) as port:
         message = port.receive()
         for packet in (b"\0", b"short", bytes(16), os.urandom(200), bytes(5000),
@@ -76,7 +76,7 @@ def test_packets_that_are_no_replies(session):
 
 def test_flood(session):
     """A reader that sends packets as fast as it can is disconnected, and delays nobody."""
-    sensor = session.sensor(SendTimeoutMs=20000)
+    sensor = session.sensor(SendTimeoutMs=20000, **e2e.ROOMY)
     with wire.Port(sensor.run_dir) as port:
         port.receive()
         sent = 0
@@ -92,7 +92,7 @@ def test_flood(session):
 
 
 def test_replies_before_any_message(session):
-    sensor = session.sensor()
+    sensor = session.sensor(**e2e.ROOMY)
     with wire.Port(sensor.run_dir) as port:
         for number in range(50):
             port.send(wire.reply(1000000 + number, number))
@@ -104,7 +104,7 @@ def test_replies_before_any_message(session):
 def test_silent_clients(session):
     """Clients that connect and say nothing keep nobody out: only the first one is the reader, and
     it is dropped after the third time-out."""
-    sensor = session.sensor(SendTimeoutMs=200)
+    sensor = session.sensor(SendTimeoutMs=200, **e2e.ROOMY)
     clients = [wire.Port(sensor.run_dir) for _ in range(20)]
     e2e.equal([client.welcome.status for client in clients[1:]], [wire.CONNECTION_LIMIT] * 19,
               "the statuses of further clients")
@@ -114,7 +114,7 @@ def test_silent_clients(session):
 
 
 def test_connections_that_end_at_once(session):
-    sensor = session.sensor()
+    sensor = session.sensor(**e2e.ROOMY)
     for _ in range(300):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
             client.connect(sensor.run_dir + "/WVUPort")
@@ -122,7 +122,7 @@ def test_connections_that_end_at_once(session):
 
 
 def test_reader_that_closes_at_any_moment(session):
-    sensor = session.sensor()
+    sensor = session.sensor(**e2e.ROOMY)
     chance = random.Random(2)
     spawned = session.start_spawner(count=2000, workers=1, rate=1000)
     records = {}
@@ -147,7 +147,7 @@ def test_reader_that_closes_at_any_moment(session):
 
 
 def test_wrong_kind_of_socket(session):
-    sensor = session.sensor()
+    sensor = session.sensor(**e2e.ROOMY)
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         with socket.socket(socket.AF_UNIX, kind) as client:
             try:
@@ -159,7 +159,7 @@ def test_wrong_kind_of_socket(session):
 
 
 def test_half_closed_connection_frees_the_port(session):
-    sensor = session.sensor(SendTimeoutMs=20000)
+    sensor = session.sensor(SendTimeoutMs=20000, **e2e.ROOMY)
     with wire.Port(sensor.run_dir) as port:
         port.receive()
         port.socket.shutdown(socket.SHUT_WR)
@@ -171,7 +171,7 @@ def test_half_closed_connection_frees_the_port(session):
 def test_user_without_rights(session):
     if os.geteuid() != 0:
         raise e2e.Skip("only root can become somebody else")
-    sensor = session.sensor()
+    sensor = session.sensor(**e2e.ROOMY)
     os.chmod(session.directory, 0o755)
     reader = session.reader(sensor, "--no-reconnect",
                             prefix=["setpriv", "--reuid", "65534", "--regid", "65534",

@@ -27,6 +27,9 @@ TINY, TINYDYN, SPAWNER, ACTOR = (os.path.realpath(os.path.join(BUILD, "tests/e2e
 SANITIZED = os.environ.get("WVU_SANITIZED") == "1"
 PATIENCE = 120 if SANITIZED else 60  # seconds until a condition that should come counts as failed
 
+# For tests in which nobody reads for a while: room for what other programs of the machine do meanwhile.
+ROOMY = {"QueueRecords": 100000, "QueueBytes": "40M"}
+
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -425,10 +428,11 @@ def check_spawned(events, spawned):
         equal(len(found), 1, f"the number of starts reported of {name}")
         create = found[0]
         equal(create["ProcessId"], pid, f"the pid of {name}")
+        story = processes[create["ProcessKey"]]
+        story = story[1 if took_long_to_exec(story) else 0:]
         equal(create["ParentProcessId"], parent, f"the parent of {name}")
         check(create["ParentProcessKey"] in spawner_keys.get(parent, ()),
               f"the parent's key of {name}, {create['ParentProcessKey']}, is not that of {parent}")
-        story = processes[create["ProcessKey"]]
         equal([event["sensor_type"] for event in story if event["sensor_type"] != "ImageLoad"],
               ["ProcessCreate", "ProcessDestroy"], f"the events of {name}")
         check(story[0] is create, f"something comes before the start of {name}")
@@ -439,6 +443,19 @@ def check_spawned(events, spawned):
         for image in images:
             equal(loaded.count(image), 1, f"how often {name} loaded {image} (all: {loaded})")
         check_end(destroy, status, name)
+
+
+def ticks(event):
+    """When it happened, in 100 ns."""
+    return event["CurrentGMT"]
+
+
+def took_long_to_exec(story):
+    """On a busy machine a child may get to exec only after 25 ms, and is announced twice then. (A
+    millisecond is for the difference between the kernel's fork and its timestamp.)"""
+    if [event.get("Cause") for event in story[:2]] != ["Fork", "Exec"]:
+        return False
+    return ticks(story[1]) - ticks(story[0]) >= 24 * 10000
 
 
 def check_end(destroy, status, name):
