@@ -1,0 +1,930 @@
+/*
+ * The event port against scripted readers: good ones, silent, flooding, half-closed, killed, wrong ones.
+ *
+ * The test is the dispatcher: it defines what the port calls of it, and calls the port's operations in
+ * its place. Readers are sockets of this process, or child processes where a process must die or
+ * be another user. Waits have a bound far beyond what they take.
+ */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <grp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "atomic.h"
+#include "dispatcher.h"
+#include "log.h"
+#include "os.h"
+#include "port_socket.h"
+
+#define MS          UINT64_C(1000000)
+#define PATIENCE_MS 30000
+#define PATIENCE    (PATIENCE_MS * MS)
+#define GROUP       54321
+
+/* ---- the dispatcher's part ----------------------------------------------------------------- */
+
+struct wvu_dispatcher {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    unsigned connects, disconnects;
+    bool unpaired;
+};
+
+void wvu_dispatcher_connected(struct wvu_dispatcher *dispatcher)
+{
+    pthread_mutex_lock(&dispatcher->mutex);
+    dispatcher->unpaired |= dispatcher->connects != dispatcher->disconnects;
+    dispatcher->connects++;
+    pthread_cond_broadcast(&dispatcher->changed);
+    pthread_mutex_unlock(&dispatcher->mutex);
+}
+
+void wvu_dispatcher_disconnected(struct wvu_dispatcher *dispatcher)
+{
+    pthread_mutex_lock(&dispatcher->mutex);
+    dispatcher->disconnects++;
+    dispatcher->unpaired |= dispatcher->connects != dispatcher->disconnects;
+    pthread_cond_broadcast(&dispatcher->changed);
+    pthread_mutex_unlock(&dispatcher->mutex);
+}
+
+/* ---- fixture ------------------------------------------------------------------------------- */
+
+struct fixture {
+    char path[64];
+    struct wvu_run_dir run_dir;
+    struct wvu_port_socket *port;
+    struct wvu_port *operations;
+    struct wvu_dispatcher dispatcher;
+    bool reader_shown; /* by settings.changed, the port's thread */
+    bool shown_wrong;
+    bool started;
+};
+
+static void show_reader(void *context, const struct wvu_port_peer *reader)
+{
+    struct fixture *fixture = context;
+    fixture->shown_wrong |= fixture->reader_shown == (reader != NULL);
+    fixture->shown_wrong |= reader != NULL && reader->pid <= 0;
+    fixture->reader_shown = reader != NULL;
+}
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    char reason[512] = "";
+    assert_non_null(fixture);
+    snprintf(fixture->path, sizeof fixture->path, "/tmp/wvu-port-XXXXXX");
+    assert_non_null(mkdtemp(fixture->path));
+    pthread_mutex_init(&fixture->dispatcher.mutex, NULL);
+    pthread_cond_init(&fixture->dispatcher.changed, NULL);
+    assert_int_equal(wvu_run_dir_open(&fixture->run_dir, fixture->path, reason, sizeof reason),
+                     WVU_STATUS_OK);
+    const struct wvu_port_socket_settings settings = {
+        .run_dir = &fixture->run_dir, .changed = show_reader, .context = fixture};
+    assert_int_equal(wvu_port_socket_create(&settings, &fixture->port, reason, sizeof reason),
+                     WVU_STATUS_OK);
+    assert_int_equal(
+        wvu_port_socket_start(fixture->port, &fixture->dispatcher, reason, sizeof reason),
+        WVU_STATUS_OK);
+    fixture->started = true;
+    fixture->operations = wvu_port_socket_port(fixture->port);
+    *state = fixture;
+    return 0;
+}
+
+static void stop(struct fixture *fixture)
+{
+    uint64_t before = wvu_os_uptime();
+    wvu_port_socket_stop(fixture->port);
+    assert_true(wvu_os_uptime() - before < 1000 * MS);
+    assert_false(fixture->dispatcher.unpaired);
+    assert_int_equal(fixture->dispatcher.connects, fixture->dispatcher.disconnects);
+    assert_false(fixture->reader_shown || fixture->shown_wrong);
+    fixture->started = false;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+    if (fixture->started)
+        stop(fixture);
+    wvu_port_socket_destroy(fixture->port);
+    wvu_run_dir_close(&fixture->run_dir);
+    assert_int_equal(rmdir(fixture->path), 0); /* nothing is left in it */
+    free(fixture);
+    return 0;
+}
+
+static struct wvu_port_socket_counters counters(struct fixture *fixture)
+{
+    struct wvu_port_socket_counters counters;
+    wvu_port_socket_read_counters(fixture->port, &counters);
+    return counters;
+}
+
+/* Until the port has told of so many connects and disconnects. */
+static void await_dispatcher(struct fixture *fixture, unsigned connects, unsigned disconnects)
+{
+    struct wvu_dispatcher *dispatcher = &fixture->dispatcher;
+    struct timespec until;
+    int error = 0;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE_MS / 1000;
+    pthread_mutex_lock(&dispatcher->mutex);
+    while (error == 0 &&
+           (dispatcher->connects != connects || dispatcher->disconnects != disconnects))
+        error = pthread_cond_timedwait(&dispatcher->changed, &dispatcher->mutex, &until);
+    assert_int_equal(dispatcher->connects, connects);
+    assert_int_equal(dispatcher->disconnects, disconnects);
+    assert_false(dispatcher->unpaired);
+    pthread_mutex_unlock(&dispatcher->mutex);
+}
+
+/* ---- readers: only system calls, for they also run in children ----------------------------- */
+
+static int connect_to(const char *run_dir)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", run_dir, WVU_PORT_FILE);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* One packet; -1 when none came in time or at the end of the connection. */
+static ssize_t take(int fd, void *buffer, size_t size)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    if (poll(&wait, 1, PATIENCE_MS) <= 0)
+        return -1;
+    ssize_t got = recv(fd, buffer, size, 0);
+    return got > 0 ? got : -1;
+}
+
+static wvu_status take_welcome(int fd)
+{
+    struct wvu_welcome welcome;
+    if (take(fd, &welcome, sizeof welcome) != (ssize_t)sizeof welcome ||
+        welcome.version != WVU_PROTOCOL_VERSION || welcome.size != sizeof welcome ||
+        welcome.message_max != WVU_MESSAGE_MAX || welcome.reserved != 0)
+        return WVU_STATUS_BAD_MESSAGE;
+    return welcome.status;
+}
+
+/* Takes a message and gives its id, 0 when there is none. */
+static uint64_t take_message(int fd)
+{
+    static _Thread_local unsigned char buffer[WVU_MESSAGE_MAX];
+    struct wvu_message_header header = {.message_id = 0};
+    if (take(fd, buffer, sizeof buffer) < (ssize_t)sizeof header)
+        return 0;
+    memcpy(&header, buffer, sizeof header);
+    return header.message_id;
+}
+
+static bool put_packet(int fd, const void *packet, size_t size)
+{
+    return send(fd, packet, size, MSG_NOSIGNAL) == (ssize_t)size;
+}
+
+struct reply {
+    struct wvu_reply_header header;
+    struct wvu_reply body;
+};
+
+static bool put_reply(int fd, uint64_t message_id)
+{
+    const struct reply reply = {
+        .header = {.message_id = message_id},
+        .body = {.version = WVU_PROTOCOL_VERSION, .size = sizeof reply.body, .acknowledged = 7}};
+    return put_packet(fd, &reply, sizeof reply);
+}
+
+/* A reader that was let in, which the dispatcher knows. */
+static int enter(struct fixture *fixture, unsigned connects)
+{
+    int fd = connect_to(fixture->path);
+    assert_true(fd >= 0);
+    assert_int_equal(take_welcome(fd), WVU_STATUS_OK);
+    await_dispatcher(fixture, connects, connects - 1);
+    return fd;
+}
+
+/* ---- sending, in a thread of its own ------------------------------------------------------- */
+
+struct sending {
+    struct fixture *fixture;
+    wvu_thread thread;
+    uint64_t timeout;
+    uint32_t size;
+    wvu_status status;
+    struct wvu_reply reply;
+    uint32_t reply_size;
+    int32_t reader_status;
+    uint64_t took;
+};
+
+static unsigned char batch[WVU_BATCH_MAX]; /* filled in main */
+
+static void send_now(void *context)
+{
+    struct sending *sending = context;
+    struct wvu_port *port = sending->fixture->operations;
+    sending->reply_size = sizeof sending->reply;
+    uint64_t before = wvu_os_uptime();
+    sending->status =
+        port->operations->send(port, batch, sending->size, &sending->reply, &sending->reply_size,
+                               &sending->reader_status, sending->timeout);
+    sending->took = wvu_os_uptime() - before;
+}
+
+static void start_send(struct fixture *fixture, struct sending *sending, uint64_t timeout)
+{
+    *sending = (struct sending){.fixture = fixture, .timeout = timeout, .size = 100};
+    assert_int_equal(wvu_thread_start(&sending->thread, "send", send_now, sending), WVU_STATUS_OK);
+}
+
+static wvu_status finish_send(struct sending *sending)
+{
+    wvu_thread_join(&sending->thread);
+    assert_true(sending->took < sending->timeout + 1000 * MS);
+    return sending->status;
+}
+
+static wvu_status send_alone(struct fixture *fixture, uint64_t timeout)
+{
+    struct sending sending = {.fixture = fixture, .timeout = timeout, .size = 100};
+    send_now(&sending);
+    assert_true(sending.took < timeout + 1000 * MS);
+    return sending.status;
+}
+
+/* A whole exchange with a reader that behaves. */
+static void check_exchange(struct fixture *fixture, int fd)
+{
+    struct sending sending;
+    start_send(fixture, &sending, PATIENCE);
+    assert_true(put_reply(fd, take_message(fd)));
+    assert_int_equal(finish_send(&sending), WVU_STATUS_OK);
+    assert_int_equal(sending.reply_size, sizeof sending.reply);
+    assert_int_equal(sending.reply.acknowledged, 7);
+}
+
+/* ---- readers that behave ------------------------------------------------------------------- */
+
+static void test_exchange(void **state)
+{
+    struct fixture *fixture = *state;
+    int fd = enter(fixture, 1);
+    uint64_t last_id = 0;
+    for (int i = 0; i < 100; i++) {
+        struct sending sending;
+        struct {
+            struct wvu_message_header header;
+            unsigned char batch[1000];
+        } message;
+        start_send(fixture, &sending, PATIENCE);
+        assert_int_equal(take(fd, &message, sizeof message), sizeof message.header + 100);
+        assert_int_equal(message.header.reply_length, sizeof(struct reply));
+        assert_int_equal(message.header.reserved, 0);
+        assert_true(message.header.message_id > last_id);
+        last_id = message.header.message_id;
+        assert_memory_equal(message.batch, batch, 100);
+        const struct reply reply = {.header = {.status = -5, .message_id = last_id},
+                                    .body = {.version = 1, .size = 2, .acknowledged = 3}};
+        assert_true(put_packet(fd, &reply, sizeof reply));
+        assert_int_equal(finish_send(&sending), WVU_STATUS_OK);
+        assert_int_equal(sending.reader_status, -5);
+        assert_memory_equal(&sending.reply, &reply.body, sizeof reply.body);
+    }
+    close(fd);
+    await_dispatcher(fixture, 1, 1);
+    assert_int_equal(send_alone(fixture, PATIENCE), WVU_STATUS_DISCONNECTED);
+}
+
+static void test_largest_message_arrives_whole(void **state)
+{
+    struct fixture *fixture = *state;
+    static unsigned char buffer[WVU_MESSAGE_MAX + 1];
+    int fd = enter(fixture, 1);
+    for (int i = 0; i < 10; i++) {
+        struct sending sending = {.fixture = fixture, .timeout = PATIENCE, .size = WVU_BATCH_MAX};
+        assert_int_equal(wvu_thread_start(&sending.thread, "send", send_now, &sending),
+                         WVU_STATUS_OK);
+        assert_int_equal(take(fd, buffer, sizeof buffer), WVU_MESSAGE_MAX);
+        struct wvu_message_header header;
+        memcpy(&header, buffer, sizeof header);
+        assert_memory_equal(buffer + sizeof header, batch, sizeof batch);
+        assert_true(put_reply(fd, header.message_id));
+        assert_int_equal(finish_send(&sending), WVU_STATUS_OK);
+    }
+    close(fd);
+}
+
+/* Its body is the dispatcher's business. */
+static void test_reply_with_a_short_body_is_handed_on(void **state)
+{
+    struct fixture *fixture = *state;
+    int fd = enter(fixture, 1);
+    for (uint32_t size = 0; size <= sizeof(struct wvu_reply); size += 4) {
+        struct sending sending;
+        struct reply reply = {.header = {.message_id = 0}};
+        start_send(fixture, &sending, PATIENCE);
+        reply.header.message_id = take_message(fd);
+        assert_true(put_packet(fd, &reply, sizeof reply.header + size));
+        assert_int_equal(finish_send(&sending), WVU_STATUS_OK);
+        assert_int_equal(sending.reply_size, size);
+    }
+    close(fd);
+}
+
+static void test_last_reply_counts_when_the_reader_closes_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    for (unsigned i = 1; i <= 200; i++) {
+        struct sending sending;
+        int fd = enter(fixture, i);
+        start_send(fixture, &sending, PATIENCE);
+        assert_true(put_reply(fd, take_message(fd)));
+        close(fd);
+        assert_int_equal(finish_send(&sending), WVU_STATUS_OK);
+        await_dispatcher(fixture, i, i);
+    }
+}
+
+static void test_port_is_free_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    for (unsigned i = 0; i < 300; i++) {
+        int fd = connect_to(fixture->path);
+        assert_true(fd >= 0);
+        assert_int_equal(take_welcome(fd), WVU_STATUS_OK);
+        close(fd);
+    }
+    await_dispatcher(fixture, 300, 300);
+    assert_int_equal(counters(fixture).refused_busy, 0);
+}
+
+/* ---- readers that do not reply ------------------------------------------------------------- */
+
+static void test_silent_reader_times_out_and_its_late_reply_is_dropped(void **state)
+{
+    struct fixture *fixture = *state;
+    int fd = enter(fixture, 1);
+    uint64_t before = wvu_os_uptime();
+    assert_int_equal(send_alone(fixture, 20 * MS), WVU_STATUS_TIMEOUT);
+    assert_true(wvu_os_uptime() - before >= 20 * MS);
+
+    struct sending sending;
+    start_send(fixture, &sending, PATIENCE);
+    uint64_t first = take_message(fd);
+    uint64_t second = take_message(fd);
+    assert_true(second > first);
+    assert_true(put_reply(fd, first));
+    assert_true(put_reply(fd, second));
+    assert_int_equal(finish_send(&sending), WVU_STATUS_OK);
+    assert_int_equal(counters(fixture).stray_replies, 1);
+    close(fd);
+}
+
+static void test_reader_that_does_not_receive(void **state)
+{
+    struct fixture *fixture = *state;
+    int fd = enter(fixture, 1);
+    for (int i = 0; i < 12; i++) { /* more than the socket can hold */
+        struct sending sending = {.fixture = fixture, .timeout = 5 * MS, .size = WVU_BATCH_MAX};
+        send_now(&sending);
+        assert_int_equal(sending.status, WVU_STATUS_TIMEOUT);
+        assert_true(sending.took < 1000 * MS);
+    }
+    /* When it leaves, a send that waits for room ends. */
+    struct sending sending = {.fixture = fixture, .timeout = PATIENCE, .size = WVU_BATCH_MAX};
+    assert_int_equal(wvu_thread_start(&sending.thread, "send", send_now, &sending), WVU_STATUS_OK);
+    close(fd);
+    assert_int_equal(finish_send(&sending), WVU_STATUS_DISCONNECTED);
+    await_dispatcher(fixture, 1, 1);
+}
+
+static void test_reader_that_leaves_with_a_message_unread(void **state)
+{
+    struct fixture *fixture = *state;
+    for (unsigned i = 1; i <= 100; i++) {
+        struct sending sending;
+        int fd = enter(fixture, i);
+        start_send(fixture, &sending, PATIENCE);
+        if (i % 2 == 0)
+            assert_true(take_message(fd) != 0);
+        close(fd);
+        assert_int_equal(finish_send(&sending), WVU_STATUS_DISCONNECTED);
+        await_dispatcher(fixture, i, i);
+    }
+}
+
+static void test_half_closed_reader_is_gone(void **state)
+{
+    struct fixture *fixture = *state;
+    struct sending sending;
+    unsigned char byte;
+    int fd = enter(fixture, 1);
+    start_send(fixture, &sending, PATIENCE);
+    assert_true(take_message(fd) != 0);
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    assert_int_equal(finish_send(&sending), WVU_STATUS_DISCONNECTED);
+    await_dispatcher(fixture, 1, 1);
+    assert_int_equal(take(fd, &byte, 1), -1); /* it is told, too */
+    int next = enter(fixture, 2);
+    check_exchange(fixture, next);
+    close(next);
+    close(fd);
+}
+
+/* ---- readers that send what is no reply ---------------------------------------------------- */
+
+static void test_wrong_packets_are_dropped(void **state)
+{
+    struct fixture *fixture = *state;
+    struct sending sending;
+    unsigned char junk[1000];
+    int fd = enter(fixture, 1);
+    memset(junk, 0x5a, sizeof junk);
+
+    start_send(fixture, &sending, PATIENCE);
+    uint64_t id = take_message(fd);
+    for (size_t size = 0; size < sizeof(struct wvu_reply_header); size++)
+        assert_true(put_packet(fd, junk, size)); /* the first one is empty */
+    assert_true(put_packet(fd, junk, sizeof(struct reply) + 1));
+    assert_true(put_packet(fd, junk, 257));
+    assert_true(put_packet(fd, junk, sizeof junk));
+    assert_true(put_reply(fd, 0));
+    assert_true(put_reply(fd, id + 1));
+    assert_true(put_reply(fd, UINT64_MAX));
+    assert_true(put_reply(fd, id));
+    assert_int_equal(finish_send(&sending), WVU_STATUS_OK);
+    assert_int_equal(counters(fixture).malformed_packets, 16 + 3 + 1);
+    assert_int_equal(counters(fixture).stray_replies, 2);
+    assert_int_equal(counters(fixture).floods, 0);
+    close(fd);
+}
+
+static void test_packets_before_any_message(void **state)
+{
+    struct fixture *fixture = *state;
+    int fd = enter(fixture, 1);
+    for (int i = 0; i < 50; i++)
+        assert_true(put_reply(fd, 1000 + (uint64_t)i));
+    check_exchange(fixture, fd);
+    assert_int_equal(counters(fixture).stray_replies, 50);
+    close(fd);
+}
+
+struct flood {
+    int fd;
+    wvu_thread thread;
+    uint32_t ended; /* atomic */
+};
+
+static void flood_until_closed(void *context)
+{
+    struct flood *flood = context;
+    unsigned char junk[100] = {1};
+    while (put_packet(flood->fd, junk, sizeof junk))
+        ;
+    wvu_store_release(&flood->ended, 1);
+}
+
+static void test_flood_is_told_and_can_be_ended(void **state)
+{
+    struct fixture *fixture = *state;
+    struct flood flood = {.fd = enter(fixture, 1)};
+    assert_int_equal(wvu_thread_start(&flood.thread, "flood", flood_until_closed, &flood),
+                     WVU_STATUS_OK);
+    assert_int_equal(send_alone(fixture, PATIENCE), WVU_STATUS_BAD_MESSAGE);
+    assert_int_equal(counters(fixture).malformed_packets, WVU_PORT_BAD_PACKETS_MAX);
+    assert_int_equal(counters(fixture).floods, 1);
+    fixture->operations->operations->disconnect(fixture->operations);
+    await_dispatcher(fixture, 1, 1);
+    wvu_thread_join(&flood.thread);
+    close(flood.fd);
+    int fd = enter(fixture, 2);
+    check_exchange(fixture, fd);
+    close(fd);
+}
+
+/* ---- readers that are not let in ----------------------------------------------------------- */
+
+static void test_second_reader_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    unsigned char byte;
+    int first = enter(fixture, 1);
+    for (int i = 0; i < 20; i++) {
+        int second = connect_to(fixture->path);
+        assert_true(second >= 0);
+        assert_int_equal(take_welcome(second), WVU_STATUS_CONNECTION_LIMIT);
+        assert_int_equal(take(second, &byte, 1), -1);
+        close(second);
+    }
+    assert_int_equal(counters(fixture).refused_busy, 20);
+    check_exchange(fixture, first);
+    close(first);
+}
+
+static void test_stopping_sensor_lets_nobody_in(void **state)
+{
+    struct fixture *fixture = *state;
+    int first = enter(fixture, 1);
+    wvu_port_socket_refuse(fixture->port);
+    int second = connect_to(fixture->path);
+    assert_true(second >= 0);
+    assert_int_equal(take_welcome(second), WVU_STATUS_STOPPING);
+    close(second);
+    check_exchange(fixture, first);
+    assert_int_equal(counters(fixture).refused_stopping, 1);
+    close(first);
+}
+
+enum { LET_IN, DENIED_BY_SENSOR, DENIED_BY_MODE, FAILED };
+
+/* What a program of user 65534 with these groups comes to. */
+static int try_as_nobody(const char *run_dir, gid_t group, const gid_t *groups, size_t count)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        if (setgroups(count, groups) != 0 || setgid(group) != 0 || setuid(65534) != 0)
+            _exit(FAILED);
+        int fd = connect_to(run_dir);
+        if (fd < 0)
+            _exit(errno == EACCES ? DENIED_BY_MODE : FAILED);
+        wvu_status status = take_welcome(fd);
+        _exit(status == WVU_STATUS_OK              ? LET_IN
+              : status == WVU_STATUS_ACCESS_DENIED ? DENIED_BY_SENSOR
+                                                   : FAILED);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void set_group(struct fixture *fixture, bool has_group)
+{
+    char reason[512] = "";
+    assert_int_equal(
+        wvu_port_socket_set_group(fixture->port, has_group, GROUP, reason, sizeof reason),
+        WVU_STATUS_OK);
+}
+
+static mode_t mode_of(const struct fixture *fixture, const char *file)
+{
+    struct stat status;
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", fixture->path, file);
+    assert_int_equal(stat(path, &status), 0);
+    return status.st_mode & 07777;
+}
+
+static void test_others_are_not_let_in(void **state)
+{
+    struct fixture *fixture = *state;
+    char port[128];
+    if (geteuid() != 0)
+        skip(); /* only root can become somebody else */
+    assert_int_equal(chmod(fixture->path, 0755), 0);
+    assert_int_equal(mode_of(fixture, WVU_PORT_FILE), 0600);
+    assert_int_equal(try_as_nobody(fixture->path, 65534, NULL, 0), DENIED_BY_MODE);
+    /* Should the mode be changed by somebody, the credentials still count. */
+    snprintf(port, sizeof port, "%s/%s", fixture->path, WVU_PORT_FILE);
+    assert_int_equal(chmod(port, 0666), 0);
+    assert_int_equal(try_as_nobody(fixture->path, 65534, NULL, 0), DENIED_BY_SENSOR);
+    assert_int_equal(counters(fixture).refused_unentitled, 1);
+}
+
+static void test_members_of_the_group_are_let_in(void **state)
+{
+    struct fixture *fixture = *state;
+    gid_t groups[200];
+    if (geteuid() != 0)
+        skip(); /* only root can become somebody else */
+    for (size_t i = 0; i < 200; i++)
+        groups[i] = 60000 + (gid_t)i;
+    groups[150] = GROUP;
+    set_group(fixture, true);
+    assert_int_equal(mode_of(fixture, WVU_PORT_FILE), 0660);
+    assert_int_equal(mode_of(fixture, "."), 0750);
+    assert_int_equal(try_as_nobody(fixture->path, GROUP, NULL, 0), LET_IN);
+    assert_int_equal(try_as_nobody(fixture->path, 65534, groups + 150, 1), LET_IN);
+    assert_int_equal(try_as_nobody(fixture->path, 65534, groups, 200), LET_IN);
+    assert_int_equal(try_as_nobody(fixture->path, 65534, groups, 100), DENIED_BY_MODE);
+
+    set_group(fixture, false);
+    assert_int_equal(mode_of(fixture, WVU_PORT_FILE), 0600);
+    assert_int_equal(try_as_nobody(fixture->path, 65534, groups, 200), DENIED_BY_MODE);
+    await_dispatcher(fixture, 3, 3);
+}
+
+/* ---- readers that are killed --------------------------------------------------------------- */
+
+struct serving {
+    struct fixture *fixture;
+    uint32_t stop; /* atomic */
+    uint64_t replied;
+    uint64_t wrong; /* sends that ended otherwise than by a reply or the reader's end */
+};
+
+/* What the dispatcher does: sends whenever somebody is connected. */
+static void serve(void *context)
+{
+    struct serving *serving = context;
+    while (wvu_load_acquire(&serving->stop) == 0) {
+        struct sending sending = {.fixture = serving->fixture, .timeout = PATIENCE, .size = 5000};
+        send_now(&sending);
+        if (sending.status == WVU_STATUS_OK) {
+            serving->replied++;
+        } else {
+            serving->wrong += sending.status != WVU_STATUS_DISCONNECTED &&
+                              sending.status != WVU_STATUS_CANCELLED;
+            sched_yield();
+        }
+    }
+}
+
+static _Noreturn void read_for_ever(const char *run_dir)
+{
+    int fd = connect_to(run_dir);
+    if (fd < 0 || take_welcome(fd) != WVU_STATUS_OK)
+        _exit(FAILED);
+    for (;;) {
+        uint64_t id = take_message(fd);
+        if (id == 0 || !put_reply(fd, id))
+            _exit(FAILED);
+    }
+}
+
+/* A dead process has closed its sockets before its parent is told, so the next one must get in. */
+static void test_killed_readers_free_the_port(void **state)
+{
+    struct fixture *fixture = *state;
+    struct serving serving = {.fixture = fixture};
+    wvu_thread thread;
+    uint64_t random = 88172645463325252u;
+    assert_int_equal(wvu_thread_start(&thread, "serve", serve, &serving), WVU_STATUS_OK);
+    for (int i = 0; i < 300; i++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0)
+            read_for_ever(fixture->path);
+        random ^= random << 13; /* xorshift: any moment, the same ones each time */
+        random ^= random >> 7;
+        random ^= random << 17;
+        nanosleep(&(struct timespec){0, (long)(random % 3000000)}, NULL);
+        int status;
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status)); /* it was not refused */
+    }
+    wvu_store_release(&serving.stop, 1);
+    fixture->operations->operations->cancel(fixture->operations);
+    wvu_thread_join(&thread);
+    assert_true(serving.replied > 0);
+    assert_int_equal(serving.wrong, 0);
+    stop(fixture);
+    assert_true(fixture->dispatcher.connects > 0);
+}
+
+/* ---- cancel, disconnect, stop -------------------------------------------------------------- */
+
+static void test_cancel_ends_the_send_under_way_and_all_later_ones(void **state)
+{
+    struct fixture *fixture = *state;
+    struct sending sending;
+    int fd = enter(fixture, 1);
+    start_send(fixture, &sending, PATIENCE);
+    assert_true(take_message(fd) != 0);
+    fixture->operations->operations->cancel(fixture->operations);
+    assert_int_equal(finish_send(&sending), WVU_STATUS_CANCELLED);
+    assert_true(sending.took < 5000 * MS);
+    assert_int_equal(send_alone(fixture, PATIENCE), WVU_STATUS_CANCELLED);
+    close(fd);
+    await_dispatcher(fixture, 1, 1);
+    assert_int_equal(send_alone(fixture, PATIENCE), WVU_STATUS_CANCELLED);
+}
+
+static void test_disconnect_spares_the_next_reader(void **state)
+{
+    struct fixture *fixture = *state;
+    int first = enter(fixture, 1);
+    assert_int_equal(send_alone(fixture, 5 * MS), WVU_STATUS_TIMEOUT);
+    close(first);
+    await_dispatcher(fixture, 1, 1);
+    int second = enter(fixture, 2);
+    fixture->operations->operations->disconnect(fixture->operations); /* meant for the first */
+    check_exchange(fixture, second);
+    /* This one is meant for it. */
+    unsigned char byte;
+    fixture->operations->operations->disconnect(fixture->operations);
+    assert_int_equal(take(second, &byte, 1), -1);
+    await_dispatcher(fixture, 2, 2);
+    fixture->operations->operations->disconnect(fixture->operations); /* nobody is there */
+    close(second);
+}
+
+static void test_stop_with_nobody(void **state)
+{
+    stop(*state);
+}
+
+static void test_stop_with_an_idle_reader(void **state)
+{
+    struct fixture *fixture = *state;
+    unsigned char byte;
+    int fd = enter(fixture, 1);
+    stop(fixture);
+    assert_int_equal(take(fd, &byte, 1), -1);
+    close(fd);
+}
+
+static void test_stop_with_a_full_socket(void **state)
+{
+    struct fixture *fixture = *state;
+    int fd = enter(fixture, 1);
+    for (int i = 0; i < 12; i++)
+        assert_int_equal(send_alone(fixture, 1 * MS), WVU_STATUS_TIMEOUT);
+    stop(fixture);
+    close(fd);
+}
+
+static void test_stop_during_a_flood(void **state)
+{
+    struct fixture *fixture = *state;
+    struct flood flood = {.fd = enter(fixture, 1)};
+    assert_int_equal(wvu_thread_start(&flood.thread, "flood", flood_until_closed, &flood),
+                     WVU_STATUS_OK);
+    stop(fixture);
+    wvu_thread_join(&flood.thread);
+    close(flood.fd);
+}
+
+static void connect_until_stopped(void *context)
+{
+    struct serving *serving = context;
+    while (wvu_load_acquire(&serving->stop) == 0) {
+        int fd = connect_to(serving->fixture->path);
+        if (fd >= 0)
+            close(fd);
+    }
+}
+
+static void test_stop_while_readers_come_and_go(void **state)
+{
+    struct fixture *fixture = *state;
+    struct serving serving = {.fixture = fixture};
+    wvu_thread threads[2];
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(wvu_thread_start(&threads[i], "connect", connect_until_stopped, &serving),
+                         WVU_STATUS_OK);
+    while (counters(fixture).connections < 20)
+        sched_yield();
+    stop(fixture);
+    wvu_store_release(&serving.stop, 1);
+    /* What is in the backlog waits until the socket is closed. */
+    wvu_port_socket_destroy(fixture->port);
+    for (int i = 0; i < 2; i++)
+        wvu_thread_join(&threads[i]);
+    fixture->port = NULL;
+}
+
+/* ---- making the socket --------------------------------------------------------------------- */
+
+static void test_socket_of_a_dead_sensor_is_replaced(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/wvu-port-XXXXXX", reason[512] = "", file[64];
+    struct wvu_run_dir run_dir;
+    struct wvu_port_socket *port = NULL;
+    assert_non_null(mkdtemp(path));
+    snprintf(file, sizeof file, "%s/%s", path, WVU_PORT_FILE);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, file, strlen(file) + 1);
+    int dead = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    assert_int_equal(bind(dead, (const struct sockaddr *)&address, sizeof address), 0);
+    close(dead);
+
+    struct wvu_dispatcher dispatcher = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+                                        .changed = PTHREAD_COND_INITIALIZER};
+    assert_int_equal(wvu_run_dir_open(&run_dir, path, reason, sizeof reason), WVU_STATUS_OK);
+    const struct wvu_port_socket_settings settings = {.run_dir = &run_dir};
+    assert_int_equal(wvu_port_socket_create(&settings, &port, reason, sizeof reason),
+                     WVU_STATUS_OK);
+    assert_int_equal(access(file, F_OK), -1); /* not before one can connect */
+    assert_int_equal(wvu_port_socket_start(port, &dispatcher, reason, sizeof reason),
+                     WVU_STATUS_OK);
+    int fd = connect_to(path);
+    assert_true(fd >= 0);
+    assert_int_equal(take_welcome(fd), WVU_STATUS_OK);
+    close(fd);
+    wvu_port_socket_stop(port);
+    wvu_port_socket_destroy(port);
+    wvu_run_dir_close(&run_dir);
+    assert_int_equal(rmdir(path), 0);
+}
+
+static void test_what_is_no_socket_is_not_replaced(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/wvu-port-XXXXXX", reason[512] = "", file[64];
+    struct wvu_run_dir run_dir;
+    struct wvu_port_socket *port = NULL;
+    assert_non_null(mkdtemp(path));
+    snprintf(file, sizeof file, "%s/%s", path, WVU_PORT_FILE);
+    fclose(fopen(file, "w"));
+    assert_int_equal(wvu_run_dir_open(&run_dir, path, reason, sizeof reason), WVU_STATUS_OK);
+    const struct wvu_port_socket_settings settings = {.run_dir = &run_dir};
+    assert_int_not_equal(wvu_port_socket_create(&settings, &port, reason, sizeof reason),
+                         WVU_STATUS_OK);
+    assert_null(port);
+    assert_non_null(strstr(reason, file));
+    wvu_run_dir_close(&run_dir);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(rmdir(path), 0);
+}
+
+static void test_path_that_is_too_long(void **state)
+{
+    (void)state;
+    char path[128] = "/tmp/wvu-port-", reason[512] = "";
+    struct wvu_run_dir run_dir;
+    struct wvu_port_socket *port = NULL;
+    memset(path + 14, 'x', 79);
+    memcpy(path + 93, "XXXXXX", 7); /* 99 bytes: one too many */
+    assert_non_null(mkdtemp(path));
+    assert_int_equal(wvu_run_dir_open(&run_dir, path, reason, sizeof reason), WVU_STATUS_OK);
+    const struct wvu_port_socket_settings settings = {.run_dir = &run_dir};
+    assert_int_equal(wvu_port_socket_create(&settings, &port, reason, sizeof reason),
+                     WVU_STATUS_INVALID_PARAMETER);
+    assert_non_null(strstr(reason, "98"));
+    wvu_run_dir_close(&run_dir);
+    assert_int_equal(rmdir(path), 0);
+}
+
+#define PORT_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PORT_TEST(test_exchange),
+        PORT_TEST(test_largest_message_arrives_whole),
+        PORT_TEST(test_reply_with_a_short_body_is_handed_on),
+        PORT_TEST(test_last_reply_counts_when_the_reader_closes_at_once),
+        PORT_TEST(test_port_is_free_at_once),
+        PORT_TEST(test_silent_reader_times_out_and_its_late_reply_is_dropped),
+        PORT_TEST(test_reader_that_does_not_receive),
+        PORT_TEST(test_reader_that_leaves_with_a_message_unread),
+        PORT_TEST(test_half_closed_reader_is_gone),
+        PORT_TEST(test_wrong_packets_are_dropped),
+        PORT_TEST(test_packets_before_any_message),
+        PORT_TEST(test_flood_is_told_and_can_be_ended),
+        PORT_TEST(test_second_reader_is_refused),
+        PORT_TEST(test_stopping_sensor_lets_nobody_in),
+        PORT_TEST(test_others_are_not_let_in),
+        PORT_TEST(test_members_of_the_group_are_let_in),
+        PORT_TEST(test_killed_readers_free_the_port),
+        PORT_TEST(test_cancel_ends_the_send_under_way_and_all_later_ones),
+        PORT_TEST(test_disconnect_spares_the_next_reader),
+        PORT_TEST(test_stop_with_nobody),
+        PORT_TEST(test_stop_with_an_idle_reader),
+        PORT_TEST(test_stop_with_a_full_socket),
+        PORT_TEST(test_stop_during_a_flood),
+        PORT_TEST(test_stop_while_readers_come_and_go),
+        cmocka_unit_test(test_socket_of_a_dead_sensor_is_replaced),
+        cmocka_unit_test(test_what_is_no_socket_is_not_replaced),
+        cmocka_unit_test(test_path_that_is_too_long),
+    };
+    for (size_t i = 0; i < sizeof batch; i++)
+        batch[i] = (unsigned char)(i * 31 + i / 256);
+    wvu_log_configure(0, WVU_LOG_ERROR); /* the log has tests of its own */
+    return cmocka_run_group_tests_name("port_socket", tests, NULL, NULL);
+}
