@@ -62,6 +62,7 @@ struct daemon {
     uint32_t running, wanted;    /* probes */
     struct wvu_port_peer reader; /* pid 0: none */
     bool has_reader;
+    bool stopping; /* the manager has been told the last word */
 };
 
 /* ---- what others are told ------------------------------------------------------------------ */
@@ -73,12 +74,22 @@ static void notify_status(struct daemon *daemon, const char *first_line)
     if (daemon->has_reader)
         snprintf(reader, sizeof reader, "reader: process %d, user %u", (int)daemon->reader.pid,
                  (unsigned)daemon->reader.uid);
-    wvu_status status = wvu_notify("%sSTATUS=%u of %u probes run; %s", first_line, daemon->running,
-                                   daemon->wanted, reader);
+    wvu_status status = WVU_STATUS_OK;
+    if (!daemon->stopping)
+        status = wvu_notify("%sSTATUS=%u of %u probes run; %s", first_line, daemon->running,
+                            daemon->wanted, reader);
     wvu_mutex_release(&daemon->status_lock);
     if (status != WVU_STATUS_OK)
         wvu_log_warning(WVU_LOG_MAIN, "the service manager cannot be told the state: %s",
                         wvu_strerror(status));
+}
+
+static void notify_stopping(struct daemon *daemon, const char *reason)
+{
+    wvu_mutex_acquire(&daemon->status_lock);
+    daemon->stopping = true;
+    (void)wvu_notify("STOPPING=1\nSTATUS=stopping: %s", reason); /* nothing depends on it */
+    wvu_mutex_release(&daemon->status_lock);
 }
 
 /* The port's thread. */
@@ -106,56 +117,57 @@ static void log_configuration(const struct daemon *daemon, bool file_found)
                      daemon->options->config_path, line);
 }
 
-static void log_source_counters(const struct daemon *daemon, const char *when)
+typedef unsigned long long ull; /* what a format can print */
+
+static void log_queue_counters(const struct daemon *daemon, const char *when)
+{
+    struct wvu_queue_counters queue;
+    wvu_queue_read_counters(wvu_sensor_queue(daemon->sensor), &queue);
+    uint64_t ms = (wvu_os_uptime() - daemon->started_at) / NS_PER_MS;
+    wvu_log_info(WVU_LOG_MAIN,
+                 "%s %llu.%03u s: %llu events accepted = %llu delivered + %llu lost + %llu "
+                 "undelivered; %llu more lost before they had a number; %llu with a text cut; at "
+                 "most %llu queued",
+                 when, (ull)(ms / 1000), (unsigned)(ms % 1000), (ull)queue.accepted,
+                 (ull)queue.delivered, (ull)queue.lost, (ull)(queue.queued + queue.in_flight),
+                 (ull)queue.unnumbered, (ull)queue.cut, (ull)queue.high_water);
+}
+
+static void log_port_counters(const struct daemon *daemon)
+{
+    struct wvu_dispatcher_counters dispatcher;
+    struct wvu_port_socket_counters port;
+    wvu_dispatcher_read_counters(wvu_sensor_dispatcher(daemon->sensor), &dispatcher);
+    wvu_port_socket_read_counters(daemon->port, &port);
+    wvu_log_info(WVU_LOG_MAIN,
+                 "port: %llu readers, %llu more refused; %llu messages sent, %llu time-outs, %llu "
+                 "events sent again; %llu bad replies, %llu stray ones, %llu malformed packets",
+                 (ull)port.connections,
+                 (ull)(port.refused_busy + port.refused_unentitled + port.refused_stopping +
+                       port.refused_failed),
+                 (ull)dispatcher.sends, (ull)dispatcher.timeouts, (ull)dispatcher.redelivered,
+                 (ull)dispatcher.bad_replies, (ull)port.stray_replies, (ull)port.malformed_packets);
+}
+
+static void log_source_counters(const struct daemon *daemon)
 {
     struct wvu_source_counters source;
     wvu_source_read_counters(daemon->host.source, &source);
     wvu_log_info(
         WVU_LOG_MAIN,
-        "%s: kernel rings: %llu records taken in %llu looks; lost: %llu for lack of room, %llu "
+        "kernel rings: %llu records taken in %llu looks; lost: %llu for lack of room, %llu "
         "that could not be read, %llu of the kernel's own; %llu malformed; %llu processes "
         "followed, %llu not for lack of room",
-        when, (unsigned long long)source.records, (unsigned long long)source.looks,
-        (unsigned long long)source.lost_full, (unsigned long long)source.lost_failed,
-        (unsigned long long)source.lost_kernel, (unsigned long long)source.malformed,
-        (unsigned long long)source.followed,
-        (unsigned long long)(source.unfollowed + source.forgotten));
+        (ull)source.records, (ull)source.looks, (ull)source.lost_full, (ull)source.lost_failed,
+        (ull)source.lost_kernel, (ull)source.malformed, (ull)source.followed,
+        (ull)(source.unfollowed + source.forgotten));
 }
 
 static void log_counters(const struct daemon *daemon, const char *when)
 {
-    struct wvu_queue_counters queue;
-    struct wvu_dispatcher_counters dispatcher;
-    struct wvu_port_socket_counters port;
-    wvu_queue_read_counters(wvu_sensor_queue(daemon->sensor), &queue);
-    wvu_dispatcher_read_counters(wvu_sensor_dispatcher(daemon->sensor), &dispatcher);
-    wvu_port_socket_read_counters(daemon->port, &port);
-    uint64_t ms = (wvu_os_uptime() - daemon->started_at) / NS_PER_MS;
-
-    wvu_log_info(
-        WVU_LOG_MAIN,
-        "%s %llu.%03u s: %llu events accepted = %llu delivered + %llu lost + %llu "
-        "undelivered; %llu more lost before they had a number; %llu with a text cut; at most "
-        "%llu queued",
-        when, (unsigned long long)(ms / 1000), (unsigned)(ms % 1000),
-        (unsigned long long)queue.accepted, (unsigned long long)queue.delivered,
-        (unsigned long long)queue.lost, (unsigned long long)(queue.queued + queue.in_flight),
-        (unsigned long long)queue.unnumbered, (unsigned long long)queue.cut,
-        (unsigned long long)queue.high_water);
-    wvu_log_info(WVU_LOG_MAIN,
-                 "%s %llu.%03u s: %llu readers, %llu refused; %llu messages sent, %llu replied to, "
-                 "%llu timed out, %llu records sent again; %llu bad replies, %llu stray ones, %llu "
-                 "malformed packets",
-                 when, (unsigned long long)(ms / 1000), (unsigned)(ms % 1000),
-                 (unsigned long long)port.connections,
-                 (unsigned long long)(port.refused_busy + port.refused_unentitled +
-                                      port.refused_stopping + port.refused_failed),
-                 (unsigned long long)dispatcher.sends, (unsigned long long)dispatcher.batches,
-                 (unsigned long long)dispatcher.timeouts,
-                 (unsigned long long)dispatcher.redelivered,
-                 (unsigned long long)dispatcher.bad_replies, (unsigned long long)port.stray_replies,
-                 (unsigned long long)port.malformed_packets);
-    log_source_counters(daemon, when);
+    log_queue_counters(daemon, when);
+    log_port_counters(daemon);
+    log_source_counters(daemon);
 }
 
 /* ---- probes -------------------------------------------------------------------------------- */
@@ -235,10 +247,11 @@ static void take_changes(struct daemon *daemon, const struct wvu_config *new)
             continue;
         if (is_reloadable(key)) {
             wvu_config_copy_key(&daemon->config, new, key);
-            wvu_log_info(WVU_LOG_MAIN, "%s: %s, was %s", wvu_config_key_name(key), after, before);
+            wvu_log_info(WVU_LOG_MAIN, "%s is '%s' now, it was '%s'", wvu_config_key_name(key),
+                         after, before);
         } else {
-            wvu_log_warning(WVU_LOG_MAIN, "%s: %s takes effect at the next start; now %s",
-                            wvu_config_key_name(key), after, before);
+            wvu_log_warning(WVU_LOG_MAIN, "%s stays '%s': '%s' takes effect at the next start",
+                            wvu_config_key_name(key), before, after);
         }
     }
 }
@@ -351,7 +364,8 @@ static void stop_sensor(void *context)
     (void)!write(stopper->done, &(uint64_t){1}, sizeof(uint64_t)); /* cannot fail: it is at 0 */
 }
 
-/* Until the stopper is done; any signal but a reload cuts the draining short. */
+/* Until the stopper is done; a SIGINT cuts the draining short. (Not a SIGTERM: some programs send more
+ * than one to say the same.) */
 static void watch_stopper(struct daemon *daemon, int done)
 {
     struct pollfd fds[2] = {{.fd = done, .events = POLLIN},
@@ -362,9 +376,9 @@ static void watch_stopper(struct daemon *daemon, int done)
             return; /* joining the stopper waits as well */
         if ((fds[1].revents & POLLIN) == 0 || !read_signal(daemon, &signal))
             continue;
-        if (signal.ssi_signo == SIGINT || signal.ssi_signo == SIGTERM) {
+        if (signal.ssi_signo == SIGINT) {
             struct wvu_port *port = wvu_port_socket_port(daemon->port);
-            wvu_log_info(WVU_LOG_MAIN, "a second signal: stopping without sending what is queued");
+            wvu_log_info(WVU_LOG_MAIN, "interrupted: stopping without sending what is queued");
             port->operations->cancel(port);
         }
     }
@@ -375,7 +389,7 @@ static void stop(struct daemon *daemon, const char *reason)
     struct stopper stopper = {daemon->sensor, reason, eventfd(0, EFD_CLOEXEC)};
     wvu_thread thread;
     wvu_log_info(WVU_LOG_MAIN, "stopping: %s", reason);
-    (void)wvu_notify("STOPPING=1\nSTATUS=stopping: %s", reason); /* nothing depends on it */
+    notify_stopping(daemon, reason);
     wvu_port_socket_refuse(daemon->port);
     if (stopper.done >= 0 &&
         wvu_thread_start(&thread, "wvu-stop", stop_sensor, &stopper) == WVU_STATUS_OK) {

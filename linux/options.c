@@ -30,7 +30,7 @@ static const char help[] =
     "  -V, --version          print the version, and exit\n"
     "\n"
     "The log goes to standard error. Signals:\n"
-    "  TERM, INT  stop: what is queued is still sent, for DrainMs; a second one stops at once\n"
+    "  TERM, INT  stop: what is queued is still sent, for DrainMs; an INT then stops at once\n"
     "  HUP        read the configuration again\n"
     "  USR1       write the counters to the log\n"
     "\n"
