@@ -9,7 +9,10 @@
  *             beginning of an exec). One ring, so all of it is in the order of that CPU. It makes its
  *             descriptor readable only when half of the ring is full.
  *   inodes    the same mappings once more, because a MMAP2 record has either a build id or device and
- *             inode. It writes into the ring of `samples`.
+ *             inode. It writes into the ring of `samples`. Its records are told apart by their longer
+ *             trailer: the kernel's flag for "has a build id" cannot be used for that, because it stays
+ *             set from one event's record to the next one's (a second sensor on the machine, or perf
+ *             record --buildid-mmap, is enough to see it).
  *   bell      wakes the source (below). It is opened first: the kernel tells the newest event of a CPU
  *             first, so the bell rings after the record that it rings for is in the other ring.
  *
@@ -78,6 +81,7 @@ static int open_samples(uint32_t cpu, uint64_t bytes, struct wvu_perf_features *
 static int open_inodes(uint32_t cpu, int samples)
 {
     struct perf_event_attr attr = mapping_attr(PERF_COUNT_SW_DUMMY);
+    attr.sample_type |= PERF_SAMPLE_TID; /* the mark: WVU_INODE_TRAILER */
     int fd = open_event(&attr, cpu);
     if (fd < 0)
         return -1;

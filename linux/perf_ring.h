@@ -23,6 +23,11 @@ struct wvu_perf_ring {
     struct perf_event_mmap_page *bell_control;
 };
 
+/* What follows the path in a MMAP2 record: the time, and before it, if the record has device and inode and
+ * was written by the event for that, process and thread. */
+#define WVU_TIME_TRAILER  8u
+#define WVU_INODE_TRAILER 16u
+
 /* What the running kernel can do; found out by the first ring that is opened. */
 struct wvu_perf_features {
     bool build_ids; /* from 5.12 on */
