@@ -14,8 +14,6 @@
 
 #include "winvirtue/winvirtue.h"
 
-#define DEFAULT_RUN_DIR "/run/winvirtue"
-
 struct wvu_client {
     struct wvu_transport *transport;
     wvu_message message; /* the one that is held */
@@ -31,8 +29,7 @@ int wvu_connect(const char *run_dir, int timeout_ms, wvu_client **client)
     wvu_client *c = calloc(1, sizeof *c);
     if (c == NULL)
         return WVU_STATUS_NO_MEMORY;
-    int status = wvu_transport_open(run_dir != NULL ? run_dir : DEFAULT_RUN_DIR, timeout_ms,
-                                    &c->transport, &c->capacity);
+    int status = wvu_transport_open(run_dir, timeout_ms, &c->transport, &c->capacity);
     if (status != WVU_STATUS_OK)
         goto free_client;
     c->buffer = malloc(c->capacity);
@@ -101,6 +98,13 @@ int wvu_reply_all(wvu_client *c)
     if (c->failed == WVU_STATUS_OK && !c->held)
         return WVU_STATUS_INVALID_STATE;
     return wvu_reply(c, c->held ? c->message.batch->last_sequence : 0);
+}
+
+int wvu_wait(wvu_client *c, int timeout_ms)
+{
+    if (c->failed != WVU_STATUS_OK)
+        return c->failed;
+    return wvu_transport_wait(c->transport, timeout_ms);
 }
 
 int wvu_fd(const wvu_client *c)

@@ -24,7 +24,10 @@ int wvu_transport_receive(struct wvu_transport *transport, int timeout_ms, void 
 /* Sends a reply, header and body. Does not wait: a sensor that leaves replies unread is DISCONNECTED. */
 int wvu_transport_send(struct wvu_transport *transport, const void *reply, size_t size);
 
-/* Polls readable when a receive would not return AGAIN. */
+/* Waits until a receive would not return AGAIN: OK. AGAIN: not within timeout_ms. CANCELLED: interrupted. */
+int wvu_transport_wait(struct wvu_transport *transport, int timeout_ms);
+
+/* Polls readable when a receive would not return AGAIN; -1 where there is no such thing (Windows). */
 int wvu_transport_fd(const struct wvu_transport *transport);
 
 /* Any thread, also from a signal handler. */

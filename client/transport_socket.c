@@ -33,7 +33,8 @@
 #include "winvirtue/protocol.h"
 #include "winvirtue/status.h"
 
-#define PORT_NAME "/WVUPort"
+#define PORT_NAME       "/WVUPort"
+#define DEFAULT_RUN_DIR "/run/winvirtue"
 
 _Static_assert(ATOMIC_BOOL_LOCK_FREE == 2, "interrupt is called from signal handlers");
 
@@ -189,7 +190,7 @@ int wvu_transport_open(const char *run_dir, int timeout_ms, struct wvu_transport
 {
     struct sockaddr_un address;
     int64_t deadline = deadline_of(timeout_ms);
-    int status = address_of(run_dir, &address);
+    int status = address_of(run_dir != NULL ? run_dir : DEFAULT_RUN_DIR, &address);
     if (status != WVU_STATUS_OK)
         return status;
     struct wvu_transport *t = malloc(sizeof *t);
@@ -274,6 +275,22 @@ int wvu_transport_receive(struct wvu_transport *t, int timeout_ms, void *buffer,
         if (timeout_ms == 0)
             return WVU_STATUS_AGAIN;
         int status = wait_readable(t, deadline);
+        if (status != WVU_STATUS_OK)
+            return status;
+    }
+}
+
+int wvu_transport_wait(struct wvu_transport *t, int timeout_ms)
+{
+    int64_t deadline = timeout_ms == 0 ? 0 : deadline_of(timeout_ms);
+    for (;;) {
+        char byte;
+        if (take_interrupt(t))
+            return WVU_STATUS_CANCELLED;
+        if (recv(t->socket, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) >= 0 ||
+            (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+            return WVU_STATUS_OK; /* a message, or what a receive will say */
+        int status = timeout_ms == 0 ? WVU_STATUS_AGAIN : wait_readable(t, deadline);
         if (status != WVU_STATUS_OK)
             return status;
     }

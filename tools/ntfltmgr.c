@@ -10,16 +10,12 @@
  * of these steps leaves the message with the sensor, which sends it again; sequences tell what was seen
  * before.
  */
-#define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "format.h"
 #include "options.h"
@@ -28,6 +24,7 @@
 #include "stop.h"
 #include "stream.h"
 #include "summary.h"
+#include "system.h"
 #include "winvirtue/winvirtue.h"
 
 #define CONNECT_TIMEOUT_MS 2000
@@ -56,6 +53,7 @@ struct reader {
     bool color;
     int output;
     const char *output_name;
+    const char *port_name;
     int recording; /* -1: none */
     struct buffer out;
     struct buffer scratch;
@@ -63,7 +61,7 @@ struct reader {
     size_t mark_count;
 };
 
-__attribute__((format(printf, 2, 3))) static void say(struct reader *r, const char *format, ...)
+SYSTEM_PRINTF(2, 3) static void say(struct reader *r, const char *format, ...)
 {
     va_list arguments;
     summary_end_line(&r->summary);
@@ -197,24 +195,20 @@ static enum step take_message(struct reader *r, const wvu_message *message, uint
 
 /* Waits for any of: something from the sensor (or nothing, for NULL), a signal, the other side of the
  * output gone, rates due, `timeout_ms` over (-1: never). */
-static enum step wait_for_events(struct reader *r, const wvu_client *client, int timeout_ms)
+static enum step wait_for_events(struct reader *r, wvu_client *client, int timeout_ms)
 {
-    struct pollfd fds[3] = {
-        {.fd = stop_fd(), .events = POLLIN},
-        {.fd = r->output, .events = 0},
-        {.fd = client != NULL ? wvu_fd(client) : -1, .events = POLLIN},
-    };
     if (r->options.stats) {
         int due = summary_show_rates(&r->summary, &r->stream);
         timeout_ms = timeout_ms < 0 || timeout_ms > due ? due : timeout_ms;
     }
-    if (poll(fds, 3, timeout_ms) < 0 && errno != EINTR) {
+    enum system_wait result = system_wait(client, r->output, timeout_ms);
+    if (result == SYSTEM_FAILED) {
         say(r, "cannot wait for events: %s", strerror(errno));
         return end_with(r, EXIT_DATA);
     }
     if (stop_requested())
         return end_with(r, EXIT_AS_ASKED);
-    if ((fds[1].revents & (POLLERR | POLLHUP)) != 0) {
+    if (result == SYSTEM_OUTPUT_GONE) {
         say(r, "cannot write to %s: its other side is gone", r->output_name);
         return end_with(r, EXIT_DATA);
     }
@@ -256,37 +250,24 @@ static bool is_final(int status)
            status == WVU_STATUS_NOT_SUPPORTED;
 }
 
-static const char *advice(int status)
-{
-    switch (status) {
-    case WVU_STATUS_NAME_NOT_FOUND:
-        return "no sensor runs there (is wvud started, and with this run directory?)";
-    case WVU_STATUS_ACCESS_DENIED:
-        return "access is denied (be root, or in the group that the sensor's configuration names)";
-    case WVU_STATUS_INVALID_PARAMETER:
-        return "the path is empty or too long for a socket (at most 107 characters)";
-    default:
-        return wvu_strerror(status);
-    }
-}
-
 /* Says why there is no connection, once for each reason in a row. */
 static void say_not_connected(struct reader *r, int status, int *said)
 {
     if (status == *said)
         return;
     *said = status;
-    say(r, "cannot connect to %s/WVUPort: %s%s", r->options.run_dir, advice(status),
+    const char *why = system_connect_advice(status);
+    say(r, "cannot connect to %s: %s%s", r->port_name, why != NULL ? why : wvu_strerror(status),
         r->options.reconnect && !is_final(status) ? "; waiting for it" : "");
 }
 
 /* Waits before the next attempt, longer each time. */
 static enum step back_off(struct reader *r, int *backoff_ms)
 {
-    int64_t end = summary_now_ms() + *backoff_ms;
+    int64_t end = system_now_ms() + *backoff_ms;
     *backoff_ms = *backoff_ms * 2 < BACKOFF_MOST_MS ? *backoff_ms * 2 : BACKOFF_MOST_MS;
     for (;;) {
-        int64_t left = end - summary_now_ms();
+        int64_t left = end - system_now_ms();
         if (left <= 0)
             return STEP_GO_ON;
         if (wait_for_events(r, NULL, (int)left) == STEP_END)
@@ -296,6 +277,8 @@ static enum step back_off(struct reader *r, int *backoff_ms)
 
 static void run_live(struct reader *r)
 {
+    char name[256];
+    r->port_name = system_port_name(r->options.run_dir, name, sizeof name);
     int backoff_ms = BACKOFF_FIRST_MS;
     int said = WVU_STATUS_OK;
     bool connected_before = false;
@@ -307,7 +290,7 @@ static void run_live(struct reader *r)
         int status = wvu_connect(r->options.run_dir, CONNECT_TIMEOUT_MS, &client);
         if (status == WVU_STATUS_OK) {
             said = WVU_STATUS_OK;
-            say(r, "connected to %s/WVUPort", r->options.run_dir);
+            say(r, "connected to %s", r->port_name);
             r->summary.reconnects += connected_before ? 1 : 0;
             connected_before = true;
             step = serve(r, client, &status, &backoff_ms);
@@ -358,7 +341,7 @@ static void replay(struct reader *r, struct player *player, FILE *file)
 static void run_replay(struct reader *r)
 {
     bool standard_input = strcmp(r->options.replay, "-") == 0;
-    FILE *file = standard_input ? stdin : fopen(r->options.replay, "rbe");
+    FILE *file = standard_input ? stdin : system_open_stream(r->options.replay);
     struct player *player = malloc(sizeof *player);
     if (file == NULL || player == NULL) {
         say(r, "cannot replay %s: %s", r->options.replay, strerror(errno));
@@ -373,33 +356,19 @@ static void run_replay(struct reader *r)
 
 /* ---- start and end --------------------------------------------------------------------------------------------- */
 
-/* A descriptor 0, 1 or 2 that is closed would be given to the next file that is opened, and events or messages
- * would go there. */
-static bool fill_standard_descriptors(bool *output_closed)
-{
-    *output_closed = fcntl(STDOUT_FILENO, F_GETFD) < 0;
-    for (;;) {
-        int fd = open("/dev/null", O_RDWR);
-        if (fd < 0)
-            return false;
-        if (fd > STDERR_FILENO)
-            return close(fd) == 0;
-    }
-}
-
 static bool use_color(const struct options *options, int output)
 {
     const char *no_color = getenv("NO_COLOR");
     const char *term = getenv("TERM");
     if (options->color != COLOR_AUTO)
         return options->color == COLOR_ALWAYS;
-    return isatty(output) == 1 && (no_color == NULL || *no_color == '\0') &&
+    return system_is_terminal(output) && (no_color == NULL || *no_color == '\0') &&
            (term == NULL || strcmp(term, "dumb") != 0);
 }
 
 static bool open_files(struct reader *r, bool output_closed)
 {
-    r->output = STDOUT_FILENO;
+    r->output = SYSTEM_OUTPUT;
     r->output_name = "standard output";
     r->recording = -1;
     if (r->options.output != NULL) {
@@ -430,7 +399,7 @@ static bool open_files(struct reader *r, bool output_closed)
  * that can be done is to say so. */
 static void close_file(struct reader *r, int fd, const char *name)
 {
-    if (fd > STDERR_FILENO && close(fd) < 0) {
+    if (fd > SYSTEM_ERROR && system_close(fd) < 0) {
         say(r, "cannot close %s: %s", name, strerror(errno));
         r->code = EXIT_DATA;
     }
@@ -441,7 +410,7 @@ int main(int argc, char **argv)
     static struct reader reader; /* large, and zero */
     struct reader *r = &reader;
     bool output_closed;
-    if (!fill_standard_descriptors(&output_closed))
+    if (!system_begin(&argc, &argv, &output_closed))
         return EXIT_DATA;
     switch (options_parse(&r->options, argc, argv)) {
     case OPTIONS_RUN:

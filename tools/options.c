@@ -2,7 +2,6 @@
  * ntfltmgr's command line. Called once, at the start; an error prints one message that names the option
  * and what is allowed.
  */
-#define _GNU_SOURCE
 #include "options.h"
 
 #include <errno.h>
@@ -144,12 +143,18 @@ static bool add_pid(struct options *options, const char *text)
 static bool add_each(struct options *options, const char *list,
                      bool (*add)(struct options *, const char *))
 {
-    char *copy = strdup(list);
+    size_t size = strlen(list) + 1;
+    char *copy = malloc(size);
     bool good = copy != NULL;
-    char *rest = copy;
-    char *word;
-    while (good && (word = strsep(&rest, ",")) != NULL)
+    if (good)
+        memcpy(copy, list, size);
+    for (char *word = copy; good && word != NULL;) {
+        char *comma = strchr(word, ',');
+        if (comma != NULL)
+            *comma++ = '\0';
         good = add(options, word);
+        word = comma;
+    }
     free(copy);
     return good;
 }
@@ -232,7 +237,7 @@ static bool set_option(struct options *options, int option, const char *value)
 enum options_result options_parse(struct options *options, int argc, char **argv)
 {
     int option;
-    *options = (struct options){.run_dir = "/run/winvirtue", .reconnect = true};
+    *options = (struct options){.reconnect = true};
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         if (option == OPTION_HELP) {
             (void)fputs(usage, stdout);

@@ -14,7 +14,7 @@ enum format { FORMAT_JSON, FORMAT_PRETTY, FORMAT_TEXT };
 enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 
 struct options {
-    const char *run_dir;
+    const char *run_dir; /* NULL: where it is by default */
     enum format format;
     enum color color;
     uint16_t events[OPTIONS_EVENTS_MAX]; /* none: all */

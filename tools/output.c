@@ -2,22 +2,19 @@
  * Writing out: all or an error. Called by main with the events of one message and with messages to
  * record; one thread.
  */
-#define _GNU_SOURCE
 #include "output.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "stop.h"
+#include "system.h"
 
 bool buffer_reserve(struct buffer *buffer, size_t more)
 {
-    if (buffer->capacity - buffer->size >= more)
+    if (buffer->bytes != NULL && buffer->capacity - buffer->size >= more)
         return true;
     size_t capacity = buffer->capacity != 0 ? buffer->capacity : 64u << 10;
     while (capacity - buffer->size < more)
@@ -45,18 +42,11 @@ void buffer_free(struct buffer *buffer)
     *buffer = (struct buffer){.bytes = NULL};
 }
 
-/* For a descriptor that somebody else made non-blocking. */
-static void wait_writable(int fd)
-{
-    struct pollfd fds[2] = {{.fd = fd, .events = POLLOUT}, {.fd = stop_fd(), .events = POLLIN}};
-    (void)poll(fds, 2, -1);
-}
-
 enum write_result write_all(int fd, const char *bytes, size_t size, size_t *written)
 {
     *written = 0;
     while (*written < size) {
-        ssize_t count = write(fd, bytes + *written, size - *written);
+        int64_t count = system_write(fd, bytes + *written, size - *written);
         if (count > 0) {
             *written += (size_t)count;
         } else if (count == 0) {
@@ -65,7 +55,7 @@ enum write_result write_all(int fd, const char *bytes, size_t size, size_t *writ
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             if (stop_requested())
                 return WRITE_STOPPED;
-            wait_writable(fd);
+            system_wait_writable(fd);
         } else if (errno != EINTR) {
             return WRITE_FAILED;
         } else if (stop_requested()) {
@@ -78,26 +68,24 @@ enum write_result write_all(int fd, const char *bytes, size_t size, size_t *writ
 /* True when the file is not empty and its last line has no end. What cannot be read is left alone. */
 static bool ends_in_mid_line(int fd, const char *path)
 {
-    struct stat stat;
-    char last = '\n';
-    if (fstat(fd, &stat) < 0 || !S_ISREG(stat.st_mode) || stat.st_size == 0)
+    if (system_file_size(fd) <= 0)
         return false;
-    int reader = open(path, O_RDONLY | O_CLOEXEC);
-    if (reader < 0)
+    FILE *file = system_open_stream(path);
+    if (file == NULL)
         return false;
-    bool unfinished = pread(reader, &last, 1, stat.st_size - 1) == 1 && last != '\n';
-    (void)close(reader);
+    bool unfinished = fseek(file, -1, SEEK_END) == 0 && fgetc(file) != '\n' && !ferror(file);
+    (void)fclose(file);
     return unfinished;
 }
 
 int open_output(const char *path)
 {
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+    int fd = system_open(path, true);
     if (fd >= 0 && ends_in_mid_line(fd, path)) {
         size_t written;
         if (write_all(fd, "\n", 1, &written) != WRITE_DONE) {
             int error = errno;
-            (void)close(fd);
+            (void)system_close(fd);
             errno = error;
             return -1;
         }

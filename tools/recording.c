@@ -3,39 +3,30 @@
  * main; one thread. What is read is not trusted: sizes are compared with the buffer, and each message is
  * checked as one from the port is.
  */
-#define _GNU_SOURCE
 #include "recording.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "stop.h"
+#include "system.h"
 
 /* ---- writing ---------------------------------------------------------------------------------------------- */
-
-static bool is_empty(int fd)
-{
-    struct stat stat;
-    return fstat(fd, &stat) == 0 && (!S_ISREG(stat.st_mode) || stat.st_size == 0);
-}
 
 int recording_create(const char *path)
 {
     struct recording_header header = {.version = RECORDING_VERSION, .header_size = sizeof header};
     size_t written;
     memcpy(header.magic, RECORDING_MAGIC, sizeof header.magic);
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+    int fd = system_open(path, false);
     if (fd < 0)
         return -1;
     errno = EEXIST;
-    if (!is_empty(fd) ||
+    if (system_file_size(fd) != 0 ||
         write_all(fd, (const char *)&header, sizeof header, &written) != WRITE_DONE) {
         int error = errno;
-        (void)close(fd);
+        (void)system_close(fd);
         errno = error;
         return -1;
     }

@@ -1,28 +1,20 @@
 /*
  * Rates and the final summary, on standard error. Called by main; one thread.
  */
-#define _GNU_SOURCE
 #include "summary.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
-#include <unistd.h>
+
+#include "system.h"
 
 #define PERIOD_MS 1000
 
-int64_t summary_now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 void summary_begin(struct summary *summary)
 {
-    int64_t now = summary_now_ms();
+    int64_t now = system_now_ms();
     *summary = (struct summary){.begin_ms = now, .last_ms = now, .next_ms = now + PERIOD_MS};
-    summary->terminal = isatty(STDERR_FILENO) == 1;
+    summary->terminal = system_is_terminal(SYSTEM_ERROR);
 }
 
 static double rate(uint64_t now, uint64_t before, int64_t ms)
@@ -32,7 +24,7 @@ static double rate(uint64_t now, uint64_t before, int64_t ms)
 
 int summary_show_rates(struct summary *summary, const struct stream *stream)
 {
-    int64_t now = summary_now_ms();
+    int64_t now = system_now_ms();
     if (now >= summary->next_ms) {
         int64_t passed = now - summary->last_ms;
         (void)fprintf(
@@ -65,7 +57,7 @@ void summary_end_line(struct summary *summary)
 
 void summary_print(struct summary *summary, const struct stream *stream)
 {
-    double seconds = (double)(summary_now_ms() - summary->begin_ms) / 1000.0;
+    double seconds = (double)(system_now_ms() - summary->begin_ms) / 1000.0;
     summary_end_line(summary);
     (void)fprintf(stderr, "%" PRIu64 " events in %.1f s, %" PRIu64 " written\n", stream->events,
                   seconds, summary->written);

@@ -23,7 +23,6 @@ struct summary {
     uint64_t reconnects;
 };
 
-int64_t summary_now_ms(void);
 void summary_begin(struct summary *summary);
 
 /* Shows rates if they are due. Returns how many milliseconds there are until they are due again. */

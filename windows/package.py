@@ -18,7 +18,13 @@ import catalog
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DRIVER_FILES = ("WinVirtUE.sys", "WinVirtUE.pdb")
-PROGRAM_FILES = ("ntfltmgr.exe", "ntfltmgr.pdb", "winvirtue.dll", "winvirtue.pdb", "winvirtue.lib")
+PROGRAM_FILES = {  # as it is built: as it is handed out
+    "ntfltmgr.exe": "ntfltmgr.exe",
+    "ntfltmgr.pdb": "ntfltmgr.pdb",
+    "winvirtue.dll": "winvirtue.dll",
+    "winvirtue.pdb": "winvirtue.pdb",
+    "winvirtue.dll.a": "winvirtue.lib",  # the format is the same
+}
 
 
 def version():
@@ -62,8 +68,8 @@ def main():
     os.makedirs(driver)
     for name in DRIVER_FILES:
         shutil.copyfile(os.path.join(build, "windows", name), os.path.join(driver, name))
-    for name in PROGRAM_FILES:
-        shutil.copyfile(os.path.join(build, "windows", name), os.path.join(package, name))
+    for name, target in PROGRAM_FILES.items():
+        shutil.copyfile(os.path.join(build, "windows", name), os.path.join(package, target))
     make_inf(os.path.join(driver, "WinVirtUE.inf"), epoch)
     catalog.write(os.path.join(driver, "WinVirtUE.cat"),
                   [os.path.join(driver, "WinVirtUE.inf"), os.path.join(driver, "WinVirtUE.sys")],

@@ -33,7 +33,7 @@ extern "C" {
 #endif
 
 #if defined(_WIN32)
-#define WVU_API __declspec(dllexport)
+#define WVU_API /* windows/winvirtue.def names what the DLL exports */
 #else
 #define WVU_API __attribute__((visibility("default")))
 #endif
@@ -70,6 +70,10 @@ WVU_API int wvu_connect(const char *run_dir, int timeout_ms, wvu_client **client
  * After the last three lines the connection is of no more use: close it and connect again. Nothing that
  * was not replied to is lost by that. */
 WVU_API int wvu_get(wvu_client *client, int timeout_ms, const wvu_message **message);
+
+/* Waits until wvu_get(client, 0, ...) would not return AGAIN: 0. AGAIN: not within timeout_ms (-1: as long
+ * as it takes). CANCELLED: wvu_interrupt was called. */
+WVU_API int wvu_wait(wvu_client *client, int timeout_ms);
 
 /* A descriptor that polls readable when wvu_get(client, 0, ...) would not return AGAIN (Linux). Do
  * nothing else with it. */
