@@ -16,8 +16,8 @@
  * What the simulated host refuses, and reports as a failure with a dump of who waits where:
  * deadlock, no end in sight, a wait or allocation under a spin lock or in a kernel callback, an
  * object used before init or after destroy, a lock taken twice or released by another thread, two
- * waiters on one event, a free with another tag, a store delayed into freed memory, memory, locks
- * or threads left at the end.
+ * waiters on one event, a free with another tag, a store delayed into freed memory; memory, objects,
+ * locks or threads left at the end.
  *
  * Sanitizers are told of every switch. For ThreadSanitizer coroutines are threads, and only what
  * os.h promises orders them: it sees races between coroutines although they share one real thread.
@@ -156,6 +156,7 @@ static struct {
     int64_t clock_shift;
     uint64_t points;
     uint64_t serials;
+    uint64_t objects; /* mutexes, events and run-downs that were not destroyed yet */
     uint64_t services;
     uint64_t failing_service;
     struct memory *memory;
@@ -582,6 +583,7 @@ static void reset(const struct wvu_sim_settings *settings)
     sim.clock_shift = 0;
     sim.points = 0;
     sim.serials = 0;
+    sim.objects = 0;
     sim.services = 0;
     sim.failing_service = 0;
     sim.failed = false;
@@ -606,6 +608,9 @@ static void check_end(void)
         note_plainly("%llu allocations are left; the newest has %zu bytes, tag %.4s",
                      (unsigned long long)sim.allocations, sim.memory->size,
                      (const char *)&sim.memory->tag);
+    if (!sim.failed && sim.objects != 0)
+        note_plainly("%llu mutexes, events or run-downs are not destroyed at the end",
+                     (unsigned long long)sim.objects);
 }
 
 /* After a failure threads and memory are left as they are; make the next run possible. */
@@ -899,6 +904,7 @@ wvu_status wvu_mutex_init(wvu_mutex *mutex)
     if (service_fails())
         return WVU_STATUS_NO_RESOURCES;
     *(struct sim_lock *)mutex = (struct sim_lock){.serial = ++sim.serials};
+    sim.objects++;
     return WVU_STATUS_OK;
 }
 
@@ -910,6 +916,7 @@ void wvu_mutex_destroy(wvu_mutex *mutex)
     check_object(lock->serial, "mutex");
     wvu_sim_check(lock->holder == NULL, "destroy of a mutex that is held");
     lock->serial = 0;
+    sim.objects--;
 }
 
 void wvu_mutex_acquire(wvu_mutex *mutex)
@@ -935,6 +942,7 @@ wvu_status wvu_event_init(wvu_event *event)
     if (service_fails())
         return WVU_STATUS_NO_RESOURCES;
     *(struct sim_event *)event = (struct sim_event){.serial = ++sim.serials};
+    sim.objects++;
     return WVU_STATUS_OK;
 }
 
@@ -947,6 +955,7 @@ void wvu_event_destroy(wvu_event *event)
     wvu_sim_check(e->waiter == NULL, "destroy of an event on which %s waits",
                   e->waiter == NULL ? "" : e->waiter->name);
     e->serial = 0;
+    sim.objects--;
 }
 
 void wvu_event_set(wvu_event *event)
@@ -1038,6 +1047,7 @@ wvu_status wvu_rundown_init(wvu_rundown *rundown)
     if (service_fails())
         return WVU_STATUS_NO_RESOURCES;
     *(struct sim_rundown *)rundown = (struct sim_rundown){.serial = ++sim.serials};
+    sim.objects++;
     return WVU_STATUS_OK;
 }
 
@@ -1049,6 +1059,7 @@ void wvu_rundown_destroy(wvu_rundown *rundown)
     check_object(r->serial, "run-down");
     wvu_sim_check(r->users == 0 && r->waiter == NULL, "destroy of a run-down that is in use");
     r->serial = 0;
+    sim.objects--;
 }
 
 bool wvu_rundown_acquire(wvu_rundown *rundown)

@@ -89,6 +89,8 @@ static void take_a_then_b(void *context)
         wvu_mutex_release(&locks.a);
     }
     wvu_thread_join(&thread);
+    wvu_mutex_destroy(&locks.a);
+    wvu_mutex_destroy(&locks.b);
 }
 
 static void wait_under_spin_lock(void *context)
@@ -137,6 +139,14 @@ static void leak(void *context)
 {
     (void)context;
     (void)wvu_os_alloc(8, TAG);
+}
+
+static void leave_event(void *context)
+{
+    wvu_event event;
+
+    (void)context;
+    (void)wvu_event_init(&event);
 }
 
 static void sleep_long(void *context)
@@ -275,6 +285,12 @@ static void notices_wrong_memory(void **state)
     (void)state;
     expect_failure(free_with_other_tag, "free with tag Othr of memory with tag Test");
     expect_failure(leak, "1 allocations are left");
+}
+
+static void notices_objects_left(void **state)
+{
+    (void)state;
+    expect_failure(leave_event, "1 mutexes, events or run-downs are not destroyed");
 }
 
 static void notices_threads_left(void **state)
@@ -488,6 +504,7 @@ int main(void)
         cmocka_unit_test(notices_wait_under_lock),
         cmocka_unit_test(notices_what_callbacks_must_not_do),
         cmocka_unit_test(notices_wrong_memory),
+        cmocka_unit_test(notices_objects_left),
         cmocka_unit_test(notices_threads_left),
         cmocka_unit_test(notices_wrong_use_of_objects),
         cmocka_unit_test(notices_store_into_freed_memory),
