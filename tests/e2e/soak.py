@@ -28,6 +28,8 @@ class Soak:
     def disturb(self, reader):
         """One thing that goes wrong; returns the reader that is there afterwards."""
         what = self.chance.randrange(5)
+        # Before that it knows no signals, and has disturbed nobody.
+        e2e.wait_until(lambda: "connected to" in reader.errors(), "the reader to connect")
         if what == 0:
             reader.kill()
             self.kills += 1
