@@ -485,6 +485,8 @@ def main(*tests):
     if reason:
         print(f"1..0 # SKIP {reason}")
         sys.exit(77)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # and clean up
     chosen = [test for test in tests if not sys.argv[1:] or test.__name__ in sys.argv[1:]]
     failed = False
     print(f"1..{len(chosen)}", flush=True)
