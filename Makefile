@@ -8,7 +8,7 @@ DURATION ?=
 
 # Which files `make format` formats and `make test` checks: scripts/format --list.
 
-.PHONY: all build run test bench fuzz soak install format docs clean help
+.PHONY: all build run test bench windows windows-sign fuzz soak install format docs clean help
 .DEFAULT_GOAL := all
 
 all: build
@@ -27,6 +27,13 @@ test:
 
 bench: build
 	@bench/run.sh $(ARGS)
+
+windows:
+	@scripts/packages windows
+	@scripts/windows
+
+windows-sign: windows
+	@scripts/windows-sign
 
 fuzz:
 	@scripts/packages test
@@ -57,6 +64,8 @@ help:
 	@echo 'make test       every test; the last line counts passed, failed and skipped'
 	@echo '                ARGS="--only release" and so on: scripts/test --help'
 	@echo 'make bench      measure; results go to bench/results'
+	@echo 'make windows    cross-build the Windows driver package, reader and library; below build/windows'
+	@echo 'make windows-sign   the same, signed with a test certificate'
 	@echo 'make fuzz       run each fuzzer for DURATION=600'
 	@echo 'make soak       watch a busy machine with readers that fail, for DURATION=3600'
 	@echo 'make install    install below PREFIX=/usr/local (DESTDIR=... for packagers)'
