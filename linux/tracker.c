@@ -825,4 +825,5 @@ void wvu_tracker_read_counters(const struct wvu_tracker *tracker,
 {
     *counters = tracker->counters;
     counters->followed = tracker->processes.used;
+    counters->blocks = tracker->blocks.count - tracker->blocks.free_count;
 }

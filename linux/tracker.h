@@ -94,6 +94,7 @@ struct wvu_tracker_counters {
     uint64_t forgotten;  /* programs that could not be remembered: no blocks */
     uint64_t found;      /* processes announced as Found */
     uint64_t vanished;   /* that were gone after a loss: destroyed without status */
+    uint64_t blocks;     /* in use, for programs and for images that wait */
 };
 
 /* PASSIVE */
