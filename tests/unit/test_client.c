@@ -524,8 +524,8 @@ static void an_interrupt_works_from_a_signal_handler(void **state)
     struct getter getter;
     wvu_client *client = connected(&sensor);
     handle_signal();
+    signalled = client; /* before there is a thread that could see it change */
     start_getter(&getter, client);
-    signalled = client;
     assert_int_equal(pthread_kill(getter.thread, SIGUSR1), 0);
     assert_int_equal(pthread_join(getter.thread, NULL), 0);
     assert_int_equal(getter.status, WVU_STATUS_CANCELLED);
