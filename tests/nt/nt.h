@@ -1,0 +1,181 @@
+/*
+ * The stand-in kernel as scenarios see it: load a driver, be the system around it, be its readers.
+ *
+ * Everything here is called from threads that nt_init or nt_run_thread made known. A broken rule
+ * (rules.def) prints what happened and ends the process; a scenario only has to look at results.
+ */
+#ifndef NT_NT_H
+#define NT_NT_H
+
+#include "types.h"
+
+/* ---- rules (report.c) ------------------------------------------------------------------------ */
+enum nt_rule {
+#define NT_RULE(identifier, name, meaning) NT_RULE_##identifier,
+#include "rules.def"
+    NT_RULES
+};
+/* A rule is broken: says so and ends the process; with success if just this was expected. */
+_Noreturn void nt_broken(enum nt_rule rule, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Makes the breaking of a rule the process's success, and a run without it a failure. */
+bool nt_expect(const char *rule);
+bool nt_expecting(void);
+/* For ground truth: ends the process unless it holds. */
+#define nt_require(condition, ...)                                                                 \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            nt_broken(NT_RULE_GROUND_TRUTH, __VA_ARGS__);                                          \
+    } while (0)
+
+/* ---- life -------------------------------------------------------------------------------------- */
+void nt_init(void);
+struct nt_driver;
+/* Loads a driver and runs its DriverEntry. When that fails, the driver is unloaded again and must
+ * have left nothing behind. */
+NTSTATUS nt_load(const char *path, struct nt_driver **driver);
+/* `sc stop`: unloads whatever the state. The driver must leave nothing behind. */
+void nt_unload(struct nt_driver *driver);
+/* `fltmc unload`: the driver may refuse; then it stays. */
+NTSTATUS nt_filter_unload(struct nt_driver *driver);
+/* Ends the process if anything is outstanding. */
+void nt_check_nothing_outstanding(void);
+void nt_list_exports(void);
+
+/* ---- the system's settings (system.c) ----------------------------------------------------------
+ */
+void nt_hide_routine(
+    const char *name); /* an older kernel: the name does not exist; NULL: all again */
+/* Names that drivers asked MmGetSystemRoutineAddress for, in order; NULL at the end. */
+const char *nt_asked_routine(size_t index);
+void nt_set_version(uint32_t major, uint32_t minor, uint32_t build);
+void nt_set_debugger(bool present);
+uint64_t nt_breakpoints(void);                  /* hit while a debugger was there */
+void nt_set_system_time_offset(int64_t offset); /* somebody sets the clock */
+
+/* Registry values; a key exists when it or one below it has a value. The machine's usual ones and an
+ * empty service key are there from the start. Names are compared without case. */
+#define NT_SERVICE_KEY "\\Registry\\Machine\\System\\CurrentControlSet\\Services\\WinVirtUE"
+void nt_registry_set(const char *key, const char *name, uint32_t type, const void *data,
+                     uint32_t size);
+void nt_registry_set_number(const char *key, const char *name, uint32_t number);
+void nt_registry_set_text(const char *key, const char *name, const char *text);
+void nt_registry_reset(void);
+void nt_registry_forget(const char *key); /* its values */
+
+/* Lines of the debug log since the start; for looking for a text. */
+bool nt_log_contains(const char *text);
+void nt_log_clear(void);
+void nt_log_print(bool print);
+
+/* ---- failing on purpose (inject.c) -------------------------------------------------------------- */
+/* The n-th fallible call of a driver from now on (from 1) fails; 0: none. */
+void nt_fail_call(uint64_t n);
+void nt_fail_routine(const char *name, bool fail); /* every call of it; NULL and false: none */
+uint64_t nt_fallible_calls(void);                  /* since the last nt_fail_call */
+const char *nt_fallible_routine(size_t index); /* names of those that can fail; NULL at the end */
+const char *nt_failed_routine(void);           /* NULL: the n-th call was not reached */
+
+/* ---- processes, threads, images (ps.c) ----------------------------------------------------------- */
+struct nt_process;
+
+struct nt_process_plan {
+    uint64_t id;
+    uint64_t parent_id;
+    uint64_t creator_process;
+    uint64_t creator_thread;
+    uint32_t session;
+    const SID *user; /* NULL: the token gives none away */
+    bool administrator;
+    const UNICODE_STRING *image_file_name; /* NULL: none */
+    const UNICODE_STRING *command_line;    /* NULL: none */
+    bool no_file_object;
+    bool subsystem;
+    NTSTATUS creation_status;
+};
+
+/* Creates the process object only. */
+struct nt_process *nt_process_new(const struct nt_process_plan *plan);
+/* Calls the create callbacks in the context of `creator` (NULL: the present one). */
+void nt_process_announce(struct nt_process *process, struct nt_process *creator);
+/* Calls the exit callbacks in its own context. */
+void nt_process_exit(struct nt_process *process, NTSTATUS exit_status);
+void nt_process_release(struct nt_process *process);
+void *nt_process_object(const struct nt_process *process);
+uint64_t nt_process_start_key(const struct nt_process *process);
+int64_t nt_process_create_time(const struct nt_process *process);
+void *nt_process_file_object(const struct nt_process *process);
+
+struct nt_image_plan {
+    const UNICODE_STRING *name; /* NULL: none */
+    uint64_t base;
+    uint64_t size;
+    uint32_t signature_level;
+    uint32_t signature_type;
+    bool system_mode;
+    bool extended; /* IMAGE_INFO_EX */
+};
+/* Calls the image callbacks in the context of `process` (NULL: a driver is loaded). */
+void nt_image_announce(struct nt_process *process, const struct nt_image_plan *plan);
+
+bool nt_process_callback_registered(void);
+bool nt_image_callback_registered(void);
+
+/* A thread that may call everything here, in the context of a process (NULL: System). */
+struct nt_runner;
+struct nt_runner *nt_run_thread(const char *name, struct nt_process *process, void (*body)(void *),
+                                void *context);
+void nt_join_thread(struct nt_runner *runner);
+struct nt_process *nt_attach_to(struct nt_process *process); /* of this thread; returns the last */
+
+/* Pageable kernel memory that holds a copy of `text`, right before an unmapped page; the string must
+ * be freed by nt_string_free. */
+UNICODE_STRING nt_string(const WCHAR *text, size_t bytes);
+UNICODE_STRING nt_string_of(const char *text);
+void nt_string_free(UNICODE_STRING *string);
+
+/* ---- memory of user programs (user.c) ------------------------------------------------------------ */
+void *nt_user_alloc(size_t size); /* right before an unmapped page */
+void nt_user_free(void *memory);
+void nt_user_unmap(void *memory); /* the program unmaps it while somebody may be looking */
+void nt_user_read_only(void *memory);
+
+/* ---- Filter Manager from the user's side (flt.c): what fltlib does ------------------------------- */
+struct nt_client;
+
+/* As FilterConnectCommunicationPort, in the context of this thread's process. */
+NTSTATUS nt_connect(const char *port, const void *context, uint16_t context_size,
+                    struct nt_client **client);
+/* As FilterGetMessage: `buffer` is FILTER_MESSAGE_HEADER and body. STATUS_TIMEOUT when none came. */
+NTSTATUS nt_get_message(struct nt_client *client, void *buffer, uint32_t size, uint32_t *received,
+                        uint64_t timeout_ns);
+/* As FilterReplyMessage: `buffer` is FILTER_REPLY_HEADER and body. */
+NTSTATUS nt_reply_message(struct nt_client *client, const void *buffer, uint32_t size);
+/* As FilterSendMessage; the buffers should be user memory. */
+NTSTATUS nt_send_message(struct nt_client *client, void *input, uint32_t input_size, void *output,
+                         uint32_t output_size, uint32_t *returned);
+/* The program closes its handle, or ends. */
+void nt_disconnect(struct nt_client *client);
+bool nt_disconnected(struct nt_client *client); /* the driver closed it */
+uint32_t nt_connections(const char *port);
+bool nt_filter_started(void);
+
+struct nt_flt_quirks {
+    bool timeout_ignored_once_fetched; /* FltSendMessage then waits for the reply alone */
+    bool notify_after_close;           /* disconnect notice even if the driver closed the port */
+    uint64_t send_delay_ns;            /* FltSendMessage is slow to begin */
+};
+void nt_set_flt_quirks(const struct nt_flt_quirks *quirks);
+uint64_t nt_sends_under_way(void);
+
+/* ---- cost (cost.c) -------------------------------------------------------------------------------- */
+struct nt_cost {
+    uint64_t driver; /* instructions executed in the driver */
+    uint64_t kernel; /* in the stand-in, on its behalf */
+    uint64_t calls;  /* of kernel routines */
+};
+void nt_cost_begin(void); /* of this thread */
+struct nt_cost nt_cost_end(void);
+size_t nt_stack_used(void); /* the most kernel stack that any callback of a driver used so far */
+
+#endif
