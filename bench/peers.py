@@ -7,7 +7,8 @@ Each writes what it reports to a file. Each is a class with
     missing()   why it cannot run here, or None
     start(dir)  returns when it reports events (shown with a process that it must report)
     pids()      of the processes that do its work
-    stop()      ends it, and leaves the machine as it was
+    stop()      ends it
+    finish()    after the last stop: leaves the machine as it was
 """
 import os
 import shutil
@@ -85,6 +86,9 @@ class Peer:
 
     def pids(self):
         return [self.process.pid]
+
+    def finish(self):
+        pass
 
     def stop(self):
         if self.process is not None and self.process.poll() is None:
@@ -169,7 +173,10 @@ class Bpftrace(Tracer):
 
 class Auditd(Peer):
     """auditd with its rules for execve and exit, a log of its own, and nothing lost: the kernel makes the
-    watched processes wait (backlog)."""
+    watched processes wait (backlog).
+
+    Once auditing was enabled, every new process pays for it until the machine starts anew, unless a rule
+    says "never,task". So that rule stands between two runs, and auditd is measured last."""
 
     name = "auditd"
     package = "auditd"
@@ -179,6 +186,7 @@ class Auditd(Peer):
         super().__init__(canary)
         self.before = {}
         self.rules = []
+        self.config = None
 
     @staticmethod
     def control(*arguments):
@@ -204,10 +212,14 @@ class Auditd(Peer):
     def output_path(self, directory):
         return os.path.join(directory, "audit.log")
 
+    def remember(self):
+        if not self.before:
+            self.before = self.status()
+            listed = self.control("-l").stdout.splitlines()
+            self.rules = [line for line in listed if line.startswith("-")]
+
     def prepare(self, directory):
-        self.before = self.status()
-        listed = self.control("-l").stdout.splitlines()
-        self.rules = [line for line in listed if line.startswith("-")]
+        self.remember()
         config = os.path.join(directory, "config")
         os.makedirs(os.path.join(config, "plugins.d"), exist_ok=True)
         with open(os.path.join(config, "auditd.conf"), "w") as file:
@@ -254,6 +266,10 @@ class Auditd(Peer):
 
     def restore(self):
         self.control("-D")
+        self.control("-a", "never,task")
+
+    def finish(self):
+        self.control("-D")
         for key, option in (("backlog_limit", "-b"), ("backlog_wait_time", "--backlog_wait_time"),
                             ("rate_limit", "-r"), ("enabled", "-e")):
             if key in self.before:
@@ -262,4 +278,4 @@ class Auditd(Peer):
             self.control(*rule.split())
 
 
-PEERS = {"auditd": Auditd, "execsnoop": Execsnoop, "forkstat": Forkstat, "bpftrace": Bpftrace}
+PEERS = {"execsnoop": Execsnoop, "forkstat": Forkstat, "bpftrace": Bpftrace, "auditd": Auditd}

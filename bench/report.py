@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
-"""Results as tables: python3 bench/report.py bench/results/NAME.json
+"""Results as tables.
+
+    python3 bench/report.py bench/results/NAME.json                             print them
+    python3 bench/report.py bench/results/NAME.json --into docs/performance.md  replace those of a page
 
 measure.py writes the raw data; this makes the text beside it. A figure is "met" or "missed" by its median;
 nothing is rounded in favour of either.
 """
+import argparse
 import json
 import statistics
 import sys
@@ -189,6 +193,34 @@ def report(results):
     return "\n".join(parts) + "\n"
 
 
+# ---- the page ----------------------------------------------------------------------------------------------------
+
+BEGIN = "<!-- from here to the end mark: python3 bench/report.py RESULTS --into docs/performance.md -->\n"
+END = "<!-- end of results -->\n"
+
+
+def put_into(path, text):
+    with open(path) as file:
+        page = file.read()
+    if page.count(BEGIN) != 1 or page.count(END) != 1:
+        sys.exit(f"{path}: the marks around the results are not there")
+    before, after = page.split(BEGIN)[0], page.split(END)[1]
+    with open(path, "w") as file:
+        file.write(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Prints results as tables.")
+    parser.add_argument("results", help="bench/results/NAME.json")
+    parser.add_argument("--into", metavar="PAGE", help="replace the tables of this page")
+    options = parser.parse_args()
+    with open(options.results) as source:
+        text = report(json.load(source))
+    if options.into:
+        put_into(options.into, text)
+    else:
+        sys.stdout.write(text)
+
+
 if __name__ == "__main__":
-    with open(sys.argv[1]) as source:
-        sys.stdout.write(report(json.load(source)))
+    main()

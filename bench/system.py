@@ -124,6 +124,9 @@ class Ours:
     def pids(self):
         return [self.sensor.pid, self.reader.pid]
 
+    def finish(self):
+        pass
+
     def stop(self):
         """The reader ends after the sensor, and has read all there was."""
         self.sensor.process.terminate()
@@ -183,6 +186,8 @@ def spawn_rate(watcher, pairs, seconds, loads=tuple(LOADS)):
             log(f"  {watcher.name}, {load}: {off:.0f} -> {on:.0f} a second, {on / off:.3f}")
     except peers.PeerFailure as failure:
         return {"watcher": watcher.name, "skipped": str(failure)}
+    finally:
+        watcher.finish()
     return {"watcher": watcher.name, "pairs": results}
 
 
