@@ -380,7 +380,7 @@ static void decide(struct wvu_port_socket *port, int fd)
 
 static void accept_one(struct wvu_port_socket *port)
 {
-    int fd = accept4(port->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(port->listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0) {
         decide(port, fd);
         return;

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -132,7 +133,7 @@ struct racing {
 static void race(void *context)
 {
     struct racing *racing = context;
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 3000; i++) {
         struct wvu_run_dir run_dir;
         char reason[512];
         if (wvu_run_dir_open(&run_dir, racing->fixture->path, reason, sizeof reason) !=
@@ -141,6 +142,7 @@ static void race(void *context)
         if (__atomic_add_fetch(&racing->inside, 1, __ATOMIC_SEQ_CST) != 1)
             __atomic_store_n(&racing->wrong, 1, __ATOMIC_SEQ_CST);
         __atomic_add_fetch(&racing->taken, 1, __ATOMIC_SEQ_CST);
+        sched_yield(); /* another one's turn to get in wrongly */
         __atomic_sub_fetch(&racing->inside, 1, __ATOMIC_SEQ_CST);
         wvu_run_dir_close(&run_dir);
     }
@@ -197,9 +199,13 @@ static void test_pid_file_that_is_a_link_is_refused(void **state)
     struct fixture *fixture = *state;
     struct wvu_run_dir run_dir;
     assert_int_equal(mkdir(fixture->path, 0700), 0);
-    assert_int_equal(symlink("/tmp/wvu-elsewhere", fixture->pid_file), 0);
-    assert_int_not_equal(take(fixture, &run_dir), WVU_STATUS_OK);
-    assert_int_equal(access("/tmp/wvu-elsewhere", F_OK), -1);
+    char elsewhere[96];
+    snprintf(elsewhere, sizeof elsewhere, "%s/elsewhere", fixture->parent);
+    assert_int_equal(symlink(elsewhere, fixture->pid_file), 0);
+    wvu_status status = take(fixture, &run_dir);
+    bool written = unlink(elsewhere) == 0;
+    assert_int_not_equal(status, WVU_STATUS_OK);
+    assert_false(written);
 }
 
 #define RUN_DIR_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
