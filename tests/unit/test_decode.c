@@ -260,6 +260,38 @@ static void sizes_that_contradict_are_refused(void **state)
     REFUSED(struct wvu_record, fixed_size, first, 0xffff);
 }
 
+/* Nothing is known of its fields, so the sizes themselves must tell. */
+static void sizes_of_an_unknown_event_are_checked_too(void **state)
+{
+    (void)state;
+    const size_t first = sizeof(struct wvu_batch);
+    build_begin(&builder);
+    (void)build_record(&builder, 0x7777, sizeof(struct wvu_record), 1);
+    build_end(&builder);
+    assert_int_equal(check_built(), 0);
+    REFUSED(struct wvu_record, size, first, 0);
+    REFUSED(struct wvu_record, size, first, sizeof(struct wvu_record) - 8);
+    REFUSED(struct wvu_record, fixed_size, first, 0);
+    REFUSED(struct wvu_record, fixed_size, first, sizeof(struct wvu_record) - 1);
+    REFUSED(struct wvu_record, fixed_size, first, sizeof(struct wvu_record) + 1);
+    REFUSED(struct wvu_record, fixed_size, first, 0xffff);
+}
+
+static void an_empty_batch_and_one_with_more_behind_it_are_refused(void **state)
+{
+    (void)state;
+    build_begin(&builder);
+    build_end(&builder);
+    assert_int_equal(check_built(), WVU_STATUS_BAD_MESSAGE);
+    build_begin(&builder);
+    (void)build_record(&builder, 0x7777, sizeof(struct wvu_record), 1);
+    build_end(&builder);
+    memset(builder.u.bytes + builder.size, 0, 8);
+    builder.size += 8;
+    built_batch(&builder)->size += 8;
+    assert_int_equal(check_built(), WVU_STATUS_BAD_MESSAGE);
+}
+
 static void sequences_that_do_not_ascend_are_refused(void **state)
 {
     (void)state;
@@ -301,6 +333,7 @@ static void texts_outside_their_place_are_refused(void **state)
     /* A text without a present bit could be read all the same. */
     REFUSED(struct wvu_text, head, absent, 1);
     refused_with(absent, 8, UINT64_C(0x0000fff0fff0ffff));
+    REFUSED(struct wvu_text, offset, absent, 0xffff);
 
     /* All texts in one place: each is inside, but together they are larger than what is there. */
     struct wvu_process_create *spoiled = (void *)(built_batch(&builder) + 1);
@@ -404,6 +437,8 @@ int main(void)
         cmocka_unit_test(bytes_that_are_not_aligned_or_not_there_are_refused),
         cmocka_unit_test(other_versions_are_told_apart_from_garbage),
         cmocka_unit_test(sizes_that_contradict_are_refused),
+        cmocka_unit_test(sizes_of_an_unknown_event_are_checked_too),
+        cmocka_unit_test(an_empty_batch_and_one_with_more_behind_it_are_refused),
         cmocka_unit_test(sequences_that_do_not_ascend_are_refused),
         cmocka_unit_test(texts_outside_their_place_are_refused),
         cmocka_unit_test(a_cut_text_without_the_flag_is_refused),
