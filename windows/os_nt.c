@@ -8,6 +8,8 @@
  */
 #include "os_nt.h"
 
+#include <string.h>
+
 #include "format.h"
 #include "log.h"
 #include "nt.h"
@@ -220,7 +222,7 @@ void wvu_rundown_reopen(wvu_rundown *rundown)
 
 int64_t wvu_os_system_time(void)
 {
-    LARGE_INTEGER time;
+    LARGE_INTEGER time = {.QuadPart = 0};
     if (wvu_routines.query_system_time_precise != NULL)
         wvu_routines.query_system_time_precise(&time);
     else
@@ -273,31 +275,16 @@ wvu_status wvu_os_nt_secret(void *buffer, size_t size)
 static void stir_clocks(uint8_t *bytes, size_t size)
 {
     static uint64_t count;
-    struct {
-        int64_t time;
-        uint64_t counter;
-        uint64_t count;
-        uintptr_t stack;
-        HANDLE thread;
-    } seed = {
-        .time = wvu_os_system_time(),
-        .counter = (uint64_t)KeQueryPerformanceCounter(NULL).QuadPart,
-        .stack = (uintptr_t)&seed,
-        .thread = PsGetCurrentThreadId(),
-    };
+    static const uint8_t nothing[16];
     while (size != 0) {
-        static const char digits[] = "0123456789abcdef";
-        char name[2 * sizeof seed + 1];
+        char seed[96];
         uint8_t block[16];
-        seed.count = wvu_add64_relaxed(&count, 1);
-        for (size_t i = 0; i < sizeof seed; i++) {
-            uint8_t byte = ((const uint8_t *)&seed)[i];
-            name[2 * i] = digits[byte >> 4];
-            name[2 * i + 1] = digits[byte & 15];
-        }
-        name[2 * sizeof seed] = '\0';
-        memset(block, 0, sizeof block);
-        wvu_uuid_from_name(block, name, block);
+        (void)wvu_format(
+            seed, sizeof seed, "%llx %llx %llx %llx %x", (unsigned long long)wvu_os_system_time(),
+            (unsigned long long)KeQueryPerformanceCounter(NULL).QuadPart,
+            (unsigned long long)wvu_add64_relaxed(&count, 1), (unsigned long long)(uintptr_t)seed,
+            (unsigned)(uintptr_t)PsGetCurrentThreadId());
+        wvu_uuid_from_name(nothing, seed, block);
         size_t part = size < sizeof block ? size : sizeof block;
         memcpy(bytes, block, part);
         bytes += part;

@@ -77,9 +77,9 @@ static HANDLE parent_of(PEPROCESS process)
     struct basic_information information = {.inherited_from_unique_process_id = 0};
     HANDLE handle;
     if (wvu_routines.query_information_process == NULL ||
-        !NT_SUCCESS(
-            ObOpenObjectByPointer(process, OBJ_KERNEL_HANDLE, NULL,
-                                          WVU_PROCESS_QUERY_INFORMATION, NULL, KernelMode, &handle)))
+        !NT_SUCCESS(ObOpenObjectByPointer(process, OBJ_KERNEL_HANDLE, NULL,
+                                          WVU_PROCESS_QUERY_INFORMATION, NULL, KernelMode,
+                                          &handle)))
         return NULL;
     NTSTATUS status = wvu_routines.query_information_process(
         handle, PROCESS_BASIC_INFORMATION_CLASS, &information, sizeof information, NULL);
