@@ -326,6 +326,17 @@ static bool read_signal(struct daemon *daemon, struct signalfd_siginfo *signal)
     return got == (ssize_t)sizeof *signal;
 }
 
+static void describe_signal(const struct signalfd_siginfo *signal, char *text, size_t size)
+{
+    const char *name = signal->ssi_signo == SIGINT ? "SIGINT" : "SIGTERM";
+    if (signal->ssi_code == SI_KERNEL)
+        snprintf(text, size, "%s from the terminal", name);
+    else if (signal->ssi_pid == 0)
+        snprintf(text, size, "%s from outside of this container", name);
+    else
+        snprintf(text, size, "%s from process %u, user %u", name, signal->ssi_pid, signal->ssi_uid);
+}
+
 /* Serves until told to stop; `reason` says by what. False when it can serve no longer. */
 static bool serve(struct daemon *daemon, char *reason, size_t reason_size)
 {
@@ -339,9 +350,7 @@ static bool serve(struct daemon *daemon, char *reason, size_t reason_size)
             log_counters(daemon, "after");
             break;
         default:
-            snprintf(reason, reason_size, "%s from process %u, user %u",
-                     signal.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM", signal.ssi_pid,
-                     signal.ssi_uid);
+            describe_signal(&signal, reason, reason_size);
             return true;
         }
     }
