@@ -105,7 +105,7 @@ def test_processes_that_run_already(session):
     """A process that runs at the start is announced once; its end and its children have its key."""
     serial = session.serials(1)
     sleeper = session.popen([e2e.ACTOR, str(serial), "thread-exec", "/bin/sleep", "1000"])
-    e2e.wait_until(lambda: os.readlink(f"/proc/{sleeper.pid}/exe") != e2e.ACTOR, "the sleeper")
+    e2e.wait_until(lambda: program_of(sleeper.pid) == os.path.realpath("/bin/sleep"), "the sleeper")
     sensor = session.sensor()
     reader = session.reader(sensor)
     session.mark(reader)
@@ -132,12 +132,20 @@ def test_processes_that_run_already(session):
     e2e.equal(missing, [], "running processes that were not announced")
 
 
+def program_of(pid):
+    """None while a process changes from one program to the next, or when it has none."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return None
+
+
 def running_processes():
     """Processes with a program (no kernel threads) that existed before and still do."""
     found = []
     for entry in os.listdir("/proc"):
         try:
-            if entry.isdigit() and os.readlink(f"/proc/{entry}/exe"):
+            if entry.isdigit() and program_of(entry):
                 with open(f"/proc/{entry}/stat") as stat:
                     state = stat.read().rpartition(")")[2].split()[0]
                 if state != "Z":
