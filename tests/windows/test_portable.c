@@ -66,7 +66,7 @@ static void test_format_survives_what_it_does_not_know(void **state)
     char buffer[64];
     const char *unknown = "a %d %q %d"; /* not a literal: the compiler would refuse it */
     const char *unfinished = "50%";
-    const char *null = NULL;
+    const char *volatile null = NULL; /* so that the compiler does not see it */
     (void)state;
     (void)wvu_format(buffer, sizeof buffer, unknown, 1, 2, 3);
     assert_string_equal(buffer, "a 1 %q %d");
