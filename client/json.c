@@ -18,7 +18,8 @@
  * cut text the bytes of the original (Size), how many are here (Kept) and how many of these are from
  * its beginning (Head).
  *
- * CommandLine of a ProcessCreate from Linux is made here from the arguments, for people: joined with
+ * A ProcessCreate from Linux always has ImageFileName, CommandLine and Arguments; they are empty where there
+ * are none, as for kernel threads. Its CommandLine is made here from the arguments, for people: joined with
  * spaces, and put into single quotes, as a POSIX shell needs it, when they are empty or have other
  * characters than letters, digits, @%+=:,./_- and non-ASCII ones. Arguments has them exactly.
  *
@@ -355,35 +356,43 @@ static char *put_field(struct wvu_writer *writer, char *at, const struct wvu_rec
     }
 }
 
-/* CommandLine has to be made from Arguments. */
-static bool lacks_command_line(const struct wvu_record *record)
+/* The fields that every ProcessCreate from Linux shows, so that programs can rely on them. */
+static uint64_t always_shown(const struct wvu_record *record)
 {
-    const uint64_t command_line = WVU_PRESENT(wvu_process_create, CommandLine);
-    const uint64_t arguments = WVU_PRESENT(wvu_process_create, Arguments);
-    return record->type == WVU_EVENT_ProcessCreate && (record->flags & WVU_RECORD_UTF16) == 0 &&
-           (record->present & (command_line | arguments)) == arguments;
+    if (record->type != WVU_EVENT_ProcessCreate || (record->flags & WVU_RECORD_UTF16) != 0)
+        return 0;
+    return WVU_PRESENT(wvu_process_create, ImageFileName) |
+           WVU_PRESENT(wvu_process_create, CommandLine) |
+           WVU_PRESENT(wvu_process_create, Arguments);
+}
+
+/* One of these that has no value: the command line is made from the arguments, the others are empty. */
+static char *put_without_value(struct wvu_writer *writer, char *at, const struct wvu_record *record,
+                               const struct wvu_field *field)
+{
+    const struct wvu_process_create *create = (const struct wvu_process_create *)record;
+    at = put_key(wvu_room(writer, at, FIELD_ROOM), field);
+    if (field->kind == WVU_KIND_LIST)
+        return wvu_put_literal(at, "[]");
+    if (field->offset == offsetof(struct wvu_process_create, command_line) &&
+        wvu_has(record, WVU_FIELD_INDEX_wvu_process_create_Arguments))
+        return put_command_line(writer, at, record, &create->arguments);
+    return wvu_put_literal(at, "\"\"");
 }
 
 static char *put_fields(struct wvu_writer *writer, char *at, const struct wvu_record *record,
                         const struct wvu_event *event)
 {
-    const struct wvu_field *command_line = NULL;
-    uint64_t present = record->present;
-    if (lacks_command_line(record)) {
-        command_line = &event->fields[WVU_FIELD_INDEX_wvu_process_create_CommandLine];
-        present |= WVU_PRESENT(wvu_process_create, CommandLine);
-    }
     const struct wvu_field *end = event->fields + event->field_count;
-    for (const struct wvu_field *field = event->fields; field < end; field++, present >>= 1) {
-        if ((present & 1) == 0)
-            continue;
-        if (field == command_line) {
-            const struct wvu_process_create *create = (const struct wvu_process_create *)record;
-            at = put_key(wvu_room(writer, at, FIELD_ROOM), field);
-            at = put_command_line(writer, at, record, &create->arguments);
-        } else {
+    uint64_t present = record->present;
+    uint64_t always = always_shown(record);
+    for (const struct wvu_field *field = event->fields; field < end; field++) {
+        if ((present & 1) != 0)
             at = put_field(writer, at, record, field);
-        }
+        else if ((always & 1) != 0)
+            at = put_without_value(writer, at, record, field);
+        present >>= 1;
+        always >>= 1;
     }
     return at;
 }

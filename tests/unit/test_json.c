@@ -83,25 +83,28 @@ static void *begin(uint16_t type, size_t fixed_size)
 static void expect_arguments(const char *bytes, size_t size, const char *fields)
 {
     struct wvu_process_create *create = begin(WVU_EVENT_ProcessCreate, sizeof *create);
-    create->record.present = WVU_PRESENT(wvu_process_create, Arguments);
+    create->record.present =
+        WVU_PRESENT(wvu_process_create, Arguments) | WVU_PRESENT(wvu_process_create, ImageFileName);
     build_text(&builder, &create->arguments, bytes, size);
-    expect("ProcessCreate", "", fields);
+    char all[1024] = ",\"ImageFileName\":\"\"";
+    strcat(all, fields);
+    expect("ProcessCreate", "", all);
 }
 
 static void expect_name(const void *bytes, size_t size, uint16_t flags, const char *fields)
 {
-    struct wvu_process_create *create = begin(WVU_EVENT_ProcessCreate, sizeof *create);
-    create->record.present = WVU_PRESENT(wvu_process_create, ImageFileName);
-    create->record.flags = flags;
-    build_text(&builder, &create->image_file_name, bytes, size);
-    expect("ProcessCreate", "", fields);
+    struct wvu_image_load *image = begin(WVU_EVENT_ImageLoad, sizeof *image);
+    image->record.present = WVU_PRESENT(wvu_image_load, FullImageName);
+    image->record.flags = flags;
+    build_text(&builder, &image->full_image_name, bytes, size);
+    expect("ImageLoad", "", fields);
 }
 
 #define NAME(literal, json_text)                                                                   \
-    expect_name(literal, sizeof(literal) - 1, 0, ",\"ImageFileName\":\"" json_text "\"")
+    expect_name(literal, sizeof(literal) - 1, 0, ",\"FullImageName\":\"" json_text "\"")
 #define BAD_NAME(literal, json_text, hex)                                                          \
     expect_name(literal, sizeof(literal) - 1, 0,                                                   \
-                ",\"ImageFileName\":\"" json_text "\",\"ImageFileNameBytes\":\"" hex "\"")
+                ",\"FullImageName\":\"" json_text "\",\"FullImageNameBytes\":\"" hex "\"")
 #define R "\xef\xbf\xbd"
 
 /* ---- events ------------------------------------------------------------------------------------------- */
@@ -141,6 +144,27 @@ static void a_process_create_from_linux_has_all_its_keys(void **state)
            "\"CgroupId\":9007199254740993,\"PidNamespace\":18446744073709551615,"
            "\"Inode\":10000000000000000,\"ImageFileName\":\"/bin/ls\",\"ExecFileName\":\"\","
            "\"CommandLine\":\"ls -l\",\"Arguments\":[\"ls\",\"-l\"],\"WorkingDirectory\":\"/\"");
+}
+
+static void name_line_and_arguments_are_always_there_on_linux(void **state)
+{
+    (void)state;
+    struct wvu_process_create *create = begin(WVU_EVENT_ProcessCreate, sizeof *create);
+    expect("ProcessCreate", "", ",\"ImageFileName\":\"\",\"CommandLine\":\"\",\"Arguments\":[]");
+    create->record.flags = WVU_RECORD_UTF16;
+    expect("ProcessCreate", "", "");
+    /* A sensor that did not know these fields yet. */
+    size_t fixed_size = offsetof(struct wvu_process_create, image_file_name);
+    create = begin(WVU_EVENT_ProcessCreate, fixed_size);
+    expect("ProcessCreate", "", ",\"ImageFileName\":\"\",\"CommandLine\":\"\",\"Arguments\":[]");
+    /* A command line of its own comes first. */
+    create = begin(WVU_EVENT_ProcessCreate, sizeof *create);
+    create->record.present =
+        WVU_PRESENT(wvu_process_create, CommandLine) | WVU_PRESENT(wvu_process_create, Arguments);
+    build_text(&builder, &create->command_line, "as given", 8);
+    build_text(&builder, &create->arguments, "a\0b", 4);
+    expect("ProcessCreate", "",
+           ",\"ImageFileName\":\"\",\"CommandLine\":\"as given\",\"Arguments\":[\"a\",\"b\"]");
 }
 
 static void a_process_create_from_windows_has_its_own_command_line(void **state)
@@ -235,6 +259,7 @@ static void values_without_a_name_are_numbers(void **state)
     for (unsigned i = 0; i < sizeof causes / sizeof causes[0]; i++) {
         char fields[64];
         struct wvu_process_create *create = begin(WVU_EVENT_ProcessCreate, sizeof *create);
+        create->record.flags = WVU_RECORD_UTF16; /* from Windows: no key that is always there */
         create->record.present = WVU_PRESENT(wvu_process_create, Cause);
         create->cause = causes[i].value;
         (void)snprintf(fields, sizeof fields, ",\"Cause\":%s", causes[i].text);
@@ -277,6 +302,7 @@ static void every_length_of_number_is_exact(void **state)
             struct wvu_process_create *create = begin(WVU_EVENT_ProcessCreate, sizeof *create);
             create->record.present =
                 WVU_PRESENT(wvu_process_create, UserId) | WVU_PRESENT(wvu_process_create, CgroupId);
+            create->record.flags = WVU_RECORD_UTF16;
             create->cgroup_id = values[i];
             create->user_id = (uint32_t)values[i];
             (void)snprintf(fields, sizeof fields, ",\"UserId\":%lu,\"CgroupId\":%llu",
@@ -352,7 +378,7 @@ static void every_byte_at_every_place(void **state)
     for (unsigned c = 1; c < 0x80; c++) {
         for (unsigned place = 0; place < 18; place++) {
             char text[18];
-            char fields[128] = ",\"ImageFileName\":\"";
+            char fields[128] = ",\"FullImageName\":\"";
             memset(text, 'x', sizeof text);
             text[place] = (char)c;
             for (unsigned i = 0; i < sizeof text; i++) {
@@ -368,15 +394,15 @@ static void every_byte_at_every_place(void **state)
                 strcat(fields, one);
             }
             strcat(fields, "\"");
-            struct wvu_process_create *create = begin(WVU_EVENT_ProcessCreate, sizeof *create);
-            create->record.present = WVU_PRESENT(wvu_process_create, ImageFileName);
-            build_text(&builder, &create->image_file_name, text, sizeof text);
+            struct wvu_image_load *image = begin(WVU_EVENT_ImageLoad, sizeof *image);
+            image->record.present = WVU_PRESENT(wvu_image_load, FullImageName);
+            build_text(&builder, &image->full_image_name, text, sizeof text);
             wvu_message message;
             build_end(&builder);
             assert_int_equal(wvu_check_message(builder.u.bytes, builder.size, &message), 0);
             size_t length = wvu_json(&message, wvu_next(&message, NULL), json, sizeof json);
             assert_true(json_valid(json, length));
-            assert_string_equal(json, expected("ProcessCreate", "", fields));
+            assert_string_equal(json, expected("ImageLoad", "", fields));
         }
     }
 }
@@ -427,24 +453,24 @@ static void utf16_is_decoded_and_lone_surrogates_are_replaced(void **state)
 {
     (void)state;
 #define UTF16(literal, fields) expect_name(literal, sizeof(literal) - 1, WVU_RECORD_UTF16, fields)
-    UTF16("", ",\"ImageFileName\":\"\"");
-    UTF16("a\0b\0", ",\"ImageFileName\":\"ab\"");
-    UTF16("1\0002\0003\0004\0005\0", ",\"ImageFileName\":\"12345\"");
-    UTF16("1\0002\0\"\0004\0", ",\"ImageFileName\":\"12\\\"4\"");
-    UTF16("\n\0\\\0\0\0\x1f\0", ",\"ImageFileName\":\"\\n\\\\\\u0000\\u001f\"");
+    UTF16("", ",\"FullImageName\":\"\"");
+    UTF16("a\0b\0", ",\"FullImageName\":\"ab\"");
+    UTF16("1\0002\0003\0004\0005\0", ",\"FullImageName\":\"12345\"");
+    UTF16("1\0002\0\"\0004\0", ",\"FullImageName\":\"12\\\"4\"");
+    UTF16("\n\0\\\0\0\0\x1f\0", ",\"FullImageName\":\"\\n\\\\\\u0000\\u001f\"");
     UTF16("\x7f\0\x80\0\xff\x07\x00\x08",
-          ",\"ImageFileName\":\"\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\"");
+          ",\"FullImageName\":\"\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\"");
     UTF16("\xff\xff\xff\xd7\x00\xe0",
-          ",\"ImageFileName\":\"\xef\xbf\xbf\xed\x9f\xbf\xee\x80\x80\"");
+          ",\"FullImageName\":\"\xef\xbf\xbf\xed\x9f\xbf\xee\x80\x80\"");
     UTF16("\x00\xd8\x00\xdc\xff\xdb\xff\xdf",
-          ",\"ImageFileName\":\"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\"");
-    UTF16("\x00\xd8", ",\"ImageFileName\":\"" R "\",\"ImageFileNameBytes\":\"00d8\"");
-    UTF16("\x00\xdc", ",\"ImageFileName\":\"" R "\",\"ImageFileNameBytes\":\"00dc\"");
-    UTF16("\x00\xd8z\0", ",\"ImageFileName\":\"" R "z\",\"ImageFileNameBytes\":\"00d87a00\"");
-    UTF16("\x00\xdc\x00\xd8", ",\"ImageFileName\":\"" R R "\",\"ImageFileNameBytes\":\"00dc00d8\"");
+          ",\"FullImageName\":\"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\"");
+    UTF16("\x00\xd8", ",\"FullImageName\":\"" R "\",\"FullImageNameBytes\":\"00d8\"");
+    UTF16("\x00\xdc", ",\"FullImageName\":\"" R "\",\"FullImageNameBytes\":\"00dc\"");
+    UTF16("\x00\xd8z\0", ",\"FullImageName\":\"" R "z\",\"FullImageNameBytes\":\"00d87a00\"");
+    UTF16("\x00\xdc\x00\xd8", ",\"FullImageName\":\"" R R "\",\"FullImageNameBytes\":\"00dc00d8\"");
     UTF16("\x00\xd8\x00\xd8\x00\xdc",
-          ",\"ImageFileName\":\"" R "\xf0\x90\x80\x80\",\"ImageFileNameBytes\":\"00d800d800dc\"");
-    UTF16("a\0b", ",\"ImageFileName\":\"a" R "\",\"ImageFileNameBytes\":\"610062\"");
+          ",\"FullImageName\":\"" R "\xf0\x90\x80\x80\",\"FullImageNameBytes\":\"00d800d800dc\"");
+    UTF16("a\0b", ",\"FullImageName\":\"a" R "\",\"FullImageNameBytes\":\"610062\"");
 #undef UTF16
 }
 
@@ -515,60 +541,60 @@ static void lists_of_utf16_have_no_command_line(void **state)
 static void expect_cut_name(uint16_t flags, const char *bytes, size_t size, size_t head,
                             const char *fields)
 {
-    struct wvu_process_create *create = begin(WVU_EVENT_ProcessCreate, sizeof *create);
-    create->record.present = WVU_PRESENT(wvu_process_create, ImageFileName);
-    create->record.flags = flags;
-    build_cut_text(&builder, &create->image_file_name, bytes, size, head, 100000);
-    expect("ProcessCreate", "", fields);
+    struct wvu_image_load *image = begin(WVU_EVENT_ImageLoad, sizeof *image);
+    image->record.present = WVU_PRESENT(wvu_image_load, FullImageName);
+    image->record.flags = flags;
+    build_cut_text(&builder, &image->full_image_name, bytes, size, head, 100000);
+    expect("ImageLoad", "", fields);
 }
 
 #define CUT(size, head)                                                                            \
-    ",\"Cut\":{\"ImageFileName\":{\"Size\":100000,\"Kept\":" size ",\"Head\":" head "}}"
+    ",\"Cut\":{\"FullImageName\":{\"Size\":100000,\"Kept\":" size ",\"Head\":" head "}}"
 #define SEAM "\xe2\x80\xa6"
 
 static void a_cut_text_shows_its_seam_and_tells_its_size(void **state)
 {
     (void)state;
-    expect_cut_name(0, "abcdef", 6, 4, ",\"ImageFileName\":\"abcd" SEAM "ef\"" CUT("6", "4"));
-    expect_cut_name(0, "abcdef", 6, 6, ",\"ImageFileName\":\"abcdef" SEAM "\"" CUT("6", "6"));
-    expect_cut_name(0, "abcdef", 6, 0, ",\"ImageFileName\":\"" SEAM "abcdef\"" CUT("6", "0"));
-    expect_cut_name(0, "", 0, 0, ",\"ImageFileName\":\"" SEAM "\"" CUT("0", "0"));
+    expect_cut_name(0, "abcdef", 6, 4, ",\"FullImageName\":\"abcd" SEAM "ef\"" CUT("6", "4"));
+    expect_cut_name(0, "abcdef", 6, 6, ",\"FullImageName\":\"abcdef" SEAM "\"" CUT("6", "6"));
+    expect_cut_name(0, "abcdef", 6, 0, ",\"FullImageName\":\"" SEAM "abcdef\"" CUT("6", "0"));
+    expect_cut_name(0, "", 0, 0, ",\"FullImageName\":\"" SEAM "\"" CUT("0", "0"));
 }
 
 static void a_character_in_the_seam_is_not_an_error(void **state)
 {
     (void)state;
     /* The cut went through one character on each side. */
-    expect_cut_name(0, "ab\xe2\x82\xa9z", 6, 4, ",\"ImageFileName\":\"ab" SEAM "z\"" CUT("6", "4"));
+    expect_cut_name(0, "ab\xe2\x82\xa9z", 6, 4, ",\"FullImageName\":\"ab" SEAM "z\"" CUT("6", "4"));
     expect_cut_name(0, "a\xf0\x9f\x98\x9f\x98\x80z", 8, 4,
-                    ",\"ImageFileName\":\"a" SEAM "z\"" CUT("8", "4"));
-    expect_cut_name(0, "\xc3\xa9", 2, 1, ",\"ImageFileName\":\"" SEAM "\"" CUT("2", "1"));
+                    ",\"FullImageName\":\"a" SEAM "z\"" CUT("8", "4"));
+    expect_cut_name(0, "\xc3\xa9", 2, 1, ",\"FullImageName\":\"" SEAM "\"" CUT("2", "1"));
     /* Both sides end in whole characters. */
     expect_cut_name(0, "\xc3\xa9\xc3\xa9", 4, 2,
-                    ",\"ImageFileName\":\"\xc3\xa9" SEAM "\xc3\xa9\"" CUT("4", "2"));
+                    ",\"FullImageName\":\"\xc3\xa9" SEAM "\xc3\xa9\"" CUT("4", "2"));
     /* What could never be part of a character still is one. */
     expect_cut_name(0,
                     "a\xff"
                     "b",
                     3, 2,
-                    ",\"ImageFileName\":\"a" R SEAM
-                    "b\",\"ImageFileNameBytes\":\"61ff62\"" CUT("3", "2"));
+                    ",\"FullImageName\":\"a" R SEAM
+                    "b\",\"FullImageNameBytes\":\"61ff62\"" CUT("3", "2"));
     expect_cut_name(0, "a\x80\x80\x80\x80", 5, 1,
-                    ",\"ImageFileName\":\"a" SEAM R
-                    "\",\"ImageFileNameBytes\":\"6180808080\"" CUT("5", "1"));
+                    ",\"FullImageName\":\"a" SEAM R
+                    "\",\"FullImageNameBytes\":\"6180808080\"" CUT("5", "1"));
     expect_cut_name(0,
                     "a\xc3\xc3"
                     "b",
                     4, 3,
-                    ",\"ImageFileName\":\"a" R SEAM
-                    "b\",\"ImageFileNameBytes\":\"61c3c362\"" CUT("4", "3"));
+                    ",\"FullImageName\":\"a" R SEAM
+                    "b\",\"FullImageNameBytes\":\"61c3c362\"" CUT("4", "3"));
     /* UTF-16: half a pair. */
     expect_cut_name(WVU_RECORD_UTF16,
                     "a\0\x3d\xd8\x00\xde"
                     "b\0",
-                    8, 4, ",\"ImageFileName\":\"a" SEAM "b\"" CUT("8", "4"));
+                    8, 4, ",\"FullImageName\":\"a" SEAM "b\"" CUT("8", "4"));
     expect_cut_name(WVU_RECORD_UTF16, "a\0b\0", 4, 2,
-                    ",\"ImageFileName\":\"a" SEAM "b\"" CUT("4", "2"));
+                    ",\"FullImageName\":\"a" SEAM "b\"" CUT("4", "2"));
 }
 
 static void expect_cut_arguments(const char *bytes, size_t size, size_t head, const char *fields)
@@ -576,7 +602,9 @@ static void expect_cut_arguments(const char *bytes, size_t size, size_t head, co
     struct wvu_process_create *create = begin(WVU_EVENT_ProcessCreate, sizeof *create);
     create->record.present = WVU_PRESENT(wvu_process_create, Arguments);
     build_cut_text(&builder, &create->arguments, bytes, size, head, 100000);
-    expect("ProcessCreate", "", fields);
+    char all[1024] = ",\"ImageFileName\":\"\"";
+    strcat(all, fields);
+    expect("ProcessCreate", "", all);
 }
 
 #define CUT_LIST(size, head)                                                                       \
@@ -654,12 +682,12 @@ static void long_texts_are_whole(void **state)
     for (size_t place = 400; place < 1200; place += 7) {
         memset(bytes, 'x', sizeof bytes);
         memcpy(bytes + place, "\xf0\x9f\x98\x80\"", 5);
-        struct wvu_process_create *create = begin(WVU_EVENT_ProcessCreate, sizeof *create);
-        create->record.present = WVU_PRESENT(wvu_process_create, ImageFileName);
-        build_text(&builder, &create->image_file_name, bytes, sizeof bytes);
-        (void)snprintf(fields, sizeof fields, ",\"ImageFileName\":\"%.*s\\\"%.*s\"", (int)place + 4,
+        struct wvu_image_load *image = begin(WVU_EVENT_ImageLoad, sizeof *image);
+        image->record.present = WVU_PRESENT(wvu_image_load, FullImageName);
+        build_text(&builder, &image->full_image_name, bytes, sizeof bytes);
+        (void)snprintf(fields, sizeof fields, ",\"FullImageName\":\"%.*s\\\"%.*s\"", (int)place + 4,
                        bytes, (int)(sizeof bytes - place - 5), bytes + place + 5);
-        expect("ProcessCreate", "", fields);
+        expect("ImageLoad", "", fields);
     }
 }
 
@@ -769,6 +797,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_validator_refuses_what_is_not_json),
         cmocka_unit_test(a_process_create_from_linux_has_all_its_keys),
+        cmocka_unit_test(name_line_and_arguments_are_always_there_on_linux),
         cmocka_unit_test(a_process_create_from_windows_has_its_own_command_line),
         cmocka_unit_test(a_process_destroy_has_exit_code_or_signal),
         cmocka_unit_test(an_image_load_has_address_and_build_id),

@@ -1032,6 +1032,8 @@ def model_create(sequence, values, pid, key, flags, ticks):
             event["CommandLine"] = model_line(parts)
             continue
         if name not in values:
+            if not flags and name in ("ImageFileName", "CommandLine", "Arguments"):
+                event[name] = [] if name == "Arguments" else ""
             continue
         value = values[name]
         if name in ("ParentProcessKey",):
