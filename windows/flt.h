@@ -85,6 +85,11 @@ NTSTATUS FLTAPI FltSendMessage(PFLT_FILTER Filter, PFLT_PORT *ClientPort, PVOID 
 #include <fltKernel.h>
 #endif
 
+/* STATUS_FLT_DELETING_OBJECT ("NTSTATUS Values"): FilterConnectCommunicationPort tells it as
+ * ERROR_FLT_DELETING_OBJECT, while the usual status of something that is going away would come out as
+ * "access denied". */
+#define WVU_NTSTATUS_STOPPING ((NTSTATUS)0xC01C000BL)
+
 #if defined(_WIN64)
 _Static_assert(sizeof(FLT_REGISTRATION) == 112, "FLT_REGISTRATION");
 _Static_assert(offsetof(FLT_REGISTRATION, ContextRegistration) == 8, "FLT_REGISTRATION");

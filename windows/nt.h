@@ -20,6 +20,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* For Microsoft's code analysis, which checks them in the Visual Studio build. */
+#if !defined(_IRQL_requires_max_)
+#define _IRQL_requires_max_(irql)
+#endif
+
 #if defined(_MSC_VER) && !defined(__clang__)
 #define WVU_NT_NOINLINE       __declspec(noinline)
 #define WVU_NT_NO_STACK_GUARD __declspec(safebuffers)

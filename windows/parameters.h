@@ -25,13 +25,14 @@ struct wvu_parameters {
 
 /* PASSIVE. Every wrong value is logged and replaced by its default; so reading never fails.
  * `probes` ends with NULL. */
-void wvu_parameters_read(PCUNICODE_STRING service_key,
-                         const struct wvu_probe_definition *const *probes,
-                         struct wvu_parameters *parameters);
+_IRQL_requires_max_(PASSIVE_LEVEL) void wvu_parameters_read(
+    PCUNICODE_STRING service_key, const struct wvu_probe_definition *const *probes,
+    struct wvu_parameters *parameters);
 
 /* What is in force, as key=value lines. Returns the length. */
-size_t wvu_parameters_describe(const struct wvu_parameters *parameters,
-                               const struct wvu_probe_definition *const *probes, char *text,
-                               size_t size);
+_IRQL_requires_max_(PASSIVE_LEVEL) size_t
+    wvu_parameters_describe(const struct wvu_parameters *parameters,
+                            const struct wvu_probe_definition *const *probes, char *text,
+                            size_t size);
 
 #endif

@@ -30,8 +30,8 @@ static struct wvu_port_command *the_port;
 /* ---- connections: PASSIVE, the client's thread ---------------------------------------------------
  */
 
-static NTSTATUS FLTAPI on_connect(PFLT_PORT client, PVOID cookie, PVOID context, ULONG size,
-                                  PVOID *connection_cookie)
+_IRQL_requires_max_(PASSIVE_LEVEL) static NTSTATUS FLTAPI
+    on_connect(PFLT_PORT client, PVOID cookie, PVOID context, ULONG size, PVOID *connection_cookie)
 {
     struct wvu_port_command *port = cookie;
     NTSTATUS status = WVU_STATUS_CONNECTION_LIMIT;
@@ -39,7 +39,7 @@ static NTSTATUS FLTAPI on_connect(PFLT_PORT client, PVOID cookie, PVOID context,
     (void)size;
     *connection_cookie = NULL;
     if (!wvu_rundown_acquire(&port->callbacks))
-        return WVU_STATUS_STOPPING;
+        return WVU_NTSTATUS_STOPPING;
     wvu_mutex_acquire(&port->lock);
     for (uintptr_t i = 0; i < WVU_COMMAND_CONNECTIONS; i++) {
         if (port->clients[i] == NULL) {
@@ -65,7 +65,7 @@ static void close_client(struct wvu_port_command *port, uintptr_t index)
         FltCloseClientPort(port->filter, &client);
 }
 
-static VOID FLTAPI on_disconnect(PVOID cookie)
+_IRQL_requires_max_(PASSIVE_LEVEL) static VOID FLTAPI on_disconnect(PVOID cookie)
 {
     struct wvu_port_command *port = the_port;
     uintptr_t number = (uintptr_t)cookie;
@@ -151,14 +151,15 @@ static NTSTATUS exchange_message(const void *input, ULONG input_size, void *outp
     return status;
 }
 
-static NTSTATUS FLTAPI on_message(PVOID cookie, PVOID input, ULONG input_size, PVOID output,
-                                  ULONG output_size, PULONG returned)
+_IRQL_requires_max_(PASSIVE_LEVEL) static NTSTATUS FLTAPI
+    on_message(PVOID cookie, PVOID input, ULONG input_size, PVOID output, ULONG output_size,
+               PULONG returned)
 {
     struct wvu_port_command *port = the_port;
     (void)cookie;
     *returned = 0;
     if (!wvu_rundown_acquire(&port->callbacks))
-        return WVU_STATUS_STOPPING;
+        return WVU_NTSTATUS_STOPPING;
     NTSTATUS status = exchange_message(input, input_size, output, output_size, returned);
     if (!NT_SUCCESS(status))
         wvu_log_warning(WVU_LOG_COMMS, "a request of process %u was not answered: %s (0x%08x)",

@@ -20,8 +20,9 @@ struct wvu_port_command {
 
 /* PASSIVE, from DriverEntry and unload. The port is in memory that never pages and outlives
  * FltUnregisterFilter. */
-NTSTATUS wvu_port_command_open(struct wvu_port_command *port, PFLT_FILTER filter);
+_IRQL_requires_max_(PASSIVE_LEVEL) NTSTATUS
+    wvu_port_command_open(struct wvu_port_command *port, PFLT_FILTER filter);
 /* Ends every connection and waits for callbacks that are inside. */
-void wvu_port_command_close(struct wvu_port_command *port);
+_IRQL_requires_max_(PASSIVE_LEVEL) void wvu_port_command_close(struct wvu_port_command *port);
 
 #endif

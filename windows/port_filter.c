@@ -91,8 +91,8 @@ static bool close_reader(struct wvu_port_filter *port, uint64_t generation)
     return true;
 }
 
-static NTSTATUS FLTAPI on_connect(PFLT_PORT client, PVOID cookie, PVOID context, ULONG size,
-                                  PVOID *connection_cookie)
+_IRQL_requires_max_(PASSIVE_LEVEL) static NTSTATUS FLTAPI
+    on_connect(PFLT_PORT client, PVOID cookie, PVOID context, ULONG size, PVOID *connection_cookie)
 {
     struct wvu_port_filter *port = cookie;
     NTSTATUS status = STATUS_SUCCESS;
@@ -100,11 +100,11 @@ static NTSTATUS FLTAPI on_connect(PFLT_PORT client, PVOID cookie, PVOID context,
     (void)size;
     *connection_cookie = NULL;
     if (!wvu_rundown_acquire(&port->callbacks))
-        return WVU_STATUS_STOPPING;
+        return WVU_NTSTATUS_STOPPING;
     wvu_mutex_acquire(&port->lock);
     struct wvu_port_connection *connection = free_connection(port);
     if (port->cancelled) {
-        status = WVU_STATUS_STOPPING;
+        status = WVU_NTSTATUS_STOPPING;
     } else if (port->reader != NULL || connection == NULL) {
         status = WVU_STATUS_CONNECTION_LIMIT;
     } else {
@@ -120,8 +120,10 @@ static NTSTATUS FLTAPI on_connect(PFLT_PORT client, PVOID cookie, PVOID context,
         wvu_log_info(WVU_LOG_COMMS, "a reader connected (process %u)",
                      (unsigned)(uintptr_t)PsGetCurrentProcessId());
     else
-        wvu_log_warning(WVU_LOG_COMMS, "a reader was refused (process %u): %s",
-                        (unsigned)(uintptr_t)PsGetCurrentProcessId(), wvu_strerror(status));
+        wvu_log_warning(WVU_LOG_COMMS, "a reader was refused (process %u): %s (0x%08x)",
+                        (unsigned)(uintptr_t)PsGetCurrentProcessId(),
+                        status == WVU_NTSTATUS_STOPPING ? "the sensor stops" : wvu_strerror(status),
+                        (unsigned)status);
     wvu_rundown_release(&port->callbacks);
     return status;
 }
@@ -130,7 +132,7 @@ static NTSTATUS FLTAPI on_connect(PFLT_PORT client, PVOID cookie, PVOID context,
  * only, and the driver has one event port. */
 static struct wvu_port_filter *the_port;
 
-static VOID FLTAPI on_disconnect(PVOID cookie)
+_IRQL_requires_max_(PASSIVE_LEVEL) static VOID FLTAPI on_disconnect(PVOID cookie)
 {
     struct wvu_port_filter *port = the_port;
     if (!wvu_rundown_acquire(&port->callbacks))

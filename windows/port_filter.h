@@ -41,15 +41,17 @@ struct wvu_port_filter {
 
 /* All PASSIVE, from DriverEntry and unload. `port` is in memory that never pages and outlives
  * wvu_port_filter_destroy and FltUnregisterFilter. */
-wvu_status wvu_port_filter_init(struct wvu_port_filter *port, PFLT_FILTER filter);
-void wvu_port_filter_destroy(struct wvu_port_filter *port);
+_IRQL_requires_max_(PASSIVE_LEVEL) wvu_status
+    wvu_port_filter_init(struct wvu_port_filter *port, PFLT_FILTER filter);
+_IRQL_requires_max_(PASSIVE_LEVEL) void wvu_port_filter_destroy(struct wvu_port_filter *port);
 
 /* Lets readers in. The sensor must exist. */
-NTSTATUS wvu_port_filter_open(struct wvu_port_filter *port, struct wvu_dispatcher *dispatcher);
+_IRQL_requires_max_(PASSIVE_LEVEL) NTSTATUS
+    wvu_port_filter_open(struct wvu_port_filter *port, struct wvu_dispatcher *dispatcher);
 /* No further reader gets in; the present one stays. */
-void wvu_port_filter_close(struct wvu_port_filter *port);
+_IRQL_requires_max_(PASSIVE_LEVEL) void wvu_port_filter_close(struct wvu_port_filter *port);
 /* After close and after the dispatcher has stopped: the present reader goes, and no callback touches
  * the dispatcher any more. */
-void wvu_port_filter_end(struct wvu_port_filter *port);
+_IRQL_requires_max_(PASSIVE_LEVEL) void wvu_port_filter_end(struct wvu_port_filter *port);
 
 #endif

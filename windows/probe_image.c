@@ -101,7 +101,8 @@ static void fill_image(struct wvu_image_load *event, const struct wvu_nt_host *h
 /* ---- the system's call: PASSIVE ------------------------------------------------------------------
  */
 
-static VOID NTAPI on_image(PUNICODE_STRING name, HANDLE process_id, PIMAGE_INFO info)
+_IRQL_requires_max_(PASSIVE_LEVEL) static VOID NTAPI
+    on_image(PUNICODE_STRING name, HANDLE process_id, PIMAGE_INFO info)
 {
     struct wvu_probe *probe = the_probe;
     if (!wvu_probe_enter(probe))

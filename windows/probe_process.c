@@ -66,7 +66,8 @@ static void report_end(struct wvu_probe *probe, PEPROCESS process, HANDLE proces
 
 /* ---- the system's calls: PASSIVE ---------------------------------------------------------------- */
 
-static VOID NTAPI on_process_ex(PEPROCESS process, HANDLE process_id, PPS_CREATE_NOTIFY_INFO info)
+_IRQL_requires_max_(PASSIVE_LEVEL) static VOID NTAPI
+    on_process_ex(PEPROCESS process, HANDLE process_id, PPS_CREATE_NOTIFY_INFO info)
 {
     struct wvu_probe *probe = the_probe;
     if (!wvu_probe_enter(probe))
@@ -90,7 +91,8 @@ static VOID NTAPI on_process_ex(PEPROCESS process, HANDLE process_id, PPS_CREATE
     wvu_probe_leave(probe);
 }
 
-static VOID NTAPI on_process_old(HANDLE parent_id, HANDLE process_id, BOOLEAN created)
+_IRQL_requires_max_(PASSIVE_LEVEL) static VOID NTAPI
+    on_process_old(HANDLE parent_id, HANDLE process_id, BOOLEAN created)
 {
     struct wvu_probe *probe = the_probe;
     if (!wvu_probe_enter(probe))

@@ -19,12 +19,13 @@ struct wvu_process_user {
 
 /* At most DISPATCH_LEVEL. Names one process of this boot even when its pid is used again; 0 when
  * this kernel tells nothing to make it from. */
-uint64_t wvu_process_key(PEPROCESS process, HANDLE pid);
+_IRQL_requires_max_(DISPATCH_LEVEL) uint64_t wvu_process_key(PEPROCESS process, HANDLE pid);
 
 /* At most APC_LEVEL. The key of the process that has this pid now; 0 when there is none. */
-uint64_t wvu_process_key_of_pid(HANDLE pid);
+_IRQL_requires_max_(APC_LEVEL) uint64_t wvu_process_key_of_pid(HANDLE pid);
 
 /* PASSIVE. User and session of the process's primary token. */
-void wvu_process_user_of(PEPROCESS process, struct wvu_process_user *user);
+_IRQL_requires_max_(PASSIVE_LEVEL) void wvu_process_user_of(PEPROCESS process,
+                                                            struct wvu_process_user *user);
 
 #endif

@@ -18,6 +18,7 @@ struct wvu_process_start {
 };
 
 /* PASSIVE, between wvu_probe_enter and _leave. Reserves, fills, commits and wakes. */
-void wvu_process_report_start(struct wvu_probe *probe, const struct wvu_process_start *start);
+_IRQL_requires_max_(PASSIVE_LEVEL) void wvu_process_report_start(
+    struct wvu_probe *probe, const struct wvu_process_start *start);
 
 #endif

@@ -20,10 +20,13 @@ struct wvu_registry_value {
 };
 
 /* `parent` NULL: `path` is absolute. */
-NTSTATUS wvu_registry_open(HANDLE parent, PCUNICODE_STRING path, HANDLE *key);
+_IRQL_requires_max_(PASSIVE_LEVEL) NTSTATUS
+    wvu_registry_open(HANDLE parent, PCUNICODE_STRING path, HANDLE *key);
 /* STATUS_OBJECT_NAME_NOT_FOUND when there is none, STATUS_BUFFER_OVERFLOW when it is too long. */
-NTSTATUS wvu_registry_read(HANDLE key, PCWSTR name, struct wvu_registry_value *value);
+_IRQL_requires_max_(PASSIVE_LEVEL) NTSTATUS
+    wvu_registry_read(HANDLE key, PCWSTR name, struct wvu_registry_value *value);
 /* A REG_SZ below an absolute path, as UTF-8. */
-NTSTATUS wvu_registry_read_text(PCWSTR path, PCWSTR name, char *text, size_t size);
+_IRQL_requires_max_(PASSIVE_LEVEL) NTSTATUS
+    wvu_registry_read_text(PCWSTR path, PCWSTR name, char *text, size_t size);
 
 #endif

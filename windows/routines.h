@@ -49,6 +49,6 @@ struct wvu_routines {
 extern struct wvu_routines wvu_routines;
 
 /* PASSIVE, once, first of all in DriverEntry. */
-void wvu_routines_find(void);
+_IRQL_requires_max_(PASSIVE_LEVEL) void wvu_routines_find(void);
 
 #endif

@@ -10,6 +10,7 @@
 /* PASSIVE, from the probe's start. One ProcessCreate (Cause: Running) for each process that was created
  * before `registered_at`, the system time right before the probe's routine was registered: later ones
  * are announced by the system. */
-void wvu_running_processes_report(struct wvu_probe *probe, int64_t registered_at);
+_IRQL_requires_max_(PASSIVE_LEVEL) void wvu_running_processes_report(struct wvu_probe *probe,
+                                                                     int64_t registered_at);
 
 #endif

@@ -7,8 +7,9 @@
 #include "flt.h"
 
 /* PASSIVE. `message` may be NULL. */
-NTSTATUS wvu_server_port_create(PFLT_FILTER filter, PCWSTR name, PVOID cookie,
-                                PFLT_CONNECT_NOTIFY connect, PFLT_DISCONNECT_NOTIFY disconnect,
-                                PFLT_MESSAGE_NOTIFY message, LONG connections, PFLT_PORT *server);
+_IRQL_requires_max_(PASSIVE_LEVEL) NTSTATUS
+    wvu_server_port_create(PFLT_FILTER filter, PCWSTR name, PVOID cookie,
+                           PFLT_CONNECT_NOTIFY connect, PFLT_DISCONNECT_NOTIFY disconnect,
+                           PFLT_MESSAGE_NOTIFY message, LONG connections, PFLT_PORT *server);
 
 #endif
