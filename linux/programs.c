@@ -101,6 +101,17 @@ static bool is_in_namespace(void)
     return strcmp(name, INITIAL_PID_NS) != 0;
 }
 
+wvu_status wvu_programs_check_pids(char *reason)
+{
+    if (!is_in_namespace())
+        return WVU_STATUS_OK;
+    snprintf(
+        reason, REASON_SIZE,
+        "this is not the initial pid namespace, so pids would be wrong: run on the host itself "
+        "(containers: --pid=host)");
+    return WVU_STATUS_NOT_SUPPORTED;
+}
+
 static bool is_locked_down(void)
 {
     char text[128];
@@ -134,20 +145,13 @@ static wvu_status check_machine(char *reason)
             VMLINUX_BTF, strerror(errno));
         return WVU_STATUS_NOT_SUPPORTED;
     }
-    if (is_in_namespace()) {
-        snprintf(
-            reason, REASON_SIZE,
-            "this is not the initial pid namespace, so pids would be wrong: run on the host itself "
-            "(containers: --pid=host)");
-        return WVU_STATUS_NOT_SUPPORTED;
-    }
     if (is_locked_down()) {
         snprintf(reason, REASON_SIZE,
                  "the kernel is locked down (confidentiality), which forbids programs to read its "
                  "memory: boot with lockdown=integrity");
         return WVU_STATUS_NOT_SUPPORTED;
     }
-    return WVU_STATUS_OK;
+    return wvu_programs_check_pids(reason);
 }
 
 static wvu_status explain(const char *what, int error, char *reason)
@@ -155,8 +159,7 @@ static wvu_status explain(const char *what, int error, char *reason)
     if (error == EPERM || error == EACCES) {
         snprintf(reason, REASON_SIZE,
                  "%s: %s: run as root, or with CAP_BPF, CAP_PERFMON and CAP_IPC_LOCK, and let no "
-                 "seccomp "
-                 "profile refuse bpf",
+                 "seccomp profile refuse bpf",
                  what, strerror(error));
         return WVU_STATUS_PRIVILEGE_NOT_HELD;
     }

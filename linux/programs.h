@@ -14,6 +14,10 @@
 
 struct wvu_programs;
 
+/* PASSIVE. Whether the pids that the kernel tells this process are those of the whole machine; otherwise
+ * `reason` (256 bytes) says what to do. Loading checks it too. */
+wvu_status wvu_programs_check_pids(char *reason);
+
 /* PASSIVE. Loads them for `cpus` possible CPUs; nothing runs yet. On failure `reason` (256 bytes) says what
  * the machine or this process lacks, and how to get it. */
 wvu_status wvu_programs_load(uint32_t cpus, struct wvu_programs **programs, char *reason);

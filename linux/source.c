@@ -748,7 +748,10 @@ static wvu_status start_images(struct wvu_source *source, char *reason)
     char missing[REASON_SIZE];
     if (start(source, true, missing) == WVU_STATUS_OK)
         return WVU_STATUS_OK;
-    wvu_status status = start(source, false, reason);
+    wvu_status status = wvu_programs_check_pids(reason);
+    if (status != WVU_STATUS_OK)
+        return status;
+    status = start(source, false, reason);
     if (status == WVU_STATUS_OK)
         wvu_log_warning(WVU_LOG_SENSOR, "images are told without the keys of their processes: %s",
                         missing);
