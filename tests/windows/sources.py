@@ -289,6 +289,36 @@ def test_solution_has_the_projects():
                   f"{name} is not built for {configuration}")
 
 
+# ---- the page ------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_has_the_parameters_as_they_are():
+    """docs/windows.md, "Tune", against the table in parameters.c; the compiler knows the values."""
+    rows = re.findall(r"NUMBER\((\w+), \w+, ([^,]+), ([^,]+),\s*([^,)]+)\)", read("windows/parameters.c"))
+    check(len(rows) >= 7, "windows/parameters.c could not be read")
+    own = re.findall(r"^#define WVU_DRAIN.*$", read("windows/parameters.h"), re.M)
+    lines = "".join(f'printf("{name} %u %u %u\\n", (unsigned)({least}), (unsigned)({most}), '
+                    f'(unsigned)({usual}));\n' for name, least, most, usual in rows)
+    program = ('#include "dispatcher.h"\n#include "log.h"\n#include "queue.h"\n#include <stdio.h>\n' +
+               "\n".join(own) + "\nint main(void) {\n" + lines + "}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        binary = os.path.join(folder, "values")
+        subprocess.run(["cc", "-Iinclude", "-Iengine", "-x", "c", "-", "-o", binary], input=program,
+                       cwd=ROOT, text=True, check=True)
+        values = subprocess.run([binary], capture_output=True, text=True, check=True).stdout
+    page = {cells[0]: cells[1:] for cells in
+            ([cell.strip() for cell in line.strip("|").split("|")]
+             for line in read("docs/windows.md").splitlines() if line.startswith("| ")) if len(cells) > 3}
+    for line in values.splitlines():
+        name, least, most, usual = line.split()
+        check(name in page, f"docs/windows.md does not have {name}")
+        kind, default, allowed = page[name][:3]
+        equal((kind, int(default, 0)), ("DWORD", int(usual)), f"{name} on the page")
+        if allowed != "any":
+            bounds = re.findall(r"\d+", allowed)
+            equal((bounds[0], bounds[-1]), (least, most), f"what {name} may be, on the page")
+
+
 # ---- compilers and analyzers ------------------------------------------------------------------------------------
 
 
