@@ -254,7 +254,11 @@ class Run:
         """Until it sleeps in a write to a full pipe."""
         def writes():
             with open(f"/proc/{self.process.pid}/wchan") as file:
-                return "pipe_write" in file.read() or self.process.poll() is not None
+                where = file.read()
+            if where == "0":  # a kernel that does not tell: the number of the call (x86-64, arm64)
+                with open(f"/proc/{self.process.pid}/syscall") as file:
+                    return file.read().split()[0] in ("1", "64")
+            return "pipe_write" in where or self.process.poll() is not None
         wait_until(writes, "the reader to be stuck in its output")
         check(self.process.poll() is None, "the reader ended instead of being stuck")
 
@@ -659,7 +663,7 @@ def test_the_time_between_attempts_doubles(session):
     sensor.hang_up()
     begin = time.monotonic()
     sensor.accept(status=CONNECTION_LIMIT)
-    check(time.monotonic() - begin < 1, "it did not begin with a short pause again")
+    check(time.monotonic() - begin < 1.5, "it did not begin with a short pause again")
     run.interrupt()
     equal(run.errors().count("another reader is connected"), 2, "how often it told the reason")
 
