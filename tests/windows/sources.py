@@ -295,6 +295,7 @@ def test_solution_has_the_projects():
 def test_the_page_has_the_parameters_as_they_are():
     """docs/windows.md, "Tune", against the table in parameters.c; the compiler knows the values."""
     rows = re.findall(r"NUMBER\((\w+), \w+, ([^,]+), ([^,]+),\s*([^,)]+)\)", read("windows/parameters.c"))
+    rows = [row for row in rows if row[1] != "least"]  # the macro's own definition
     check(len(rows) >= 7, "windows/parameters.c could not be read")
     own = re.findall(r"^#define WVU_DRAIN.*$", read("windows/parameters.h"), re.M)
     lines = "".join(f'printf("{name} %u %u %u\\n", (unsigned)({least}), (unsigned)({most}), '
