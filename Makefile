@@ -18,7 +18,9 @@ build:
 	@scripts/packages build
 	@scripts/build release
 
-run: build
+run:
+	@scripts/packages build
+	@scripts/build programs
 	@scripts/run $(ARGS)
 
 test:
