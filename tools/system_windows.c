@@ -90,15 +90,41 @@ static void prepare_console(DWORD number)
         (void)SetConsoleMode(handle, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING);
 }
 
+static UINT code_page;
+
+static void restore_code_page(void)
+{
+    (void)SetConsoleOutputCP(code_page);
+}
+
+#if defined(_MSC_VER)
+/* Microsoft's library ends a program that uses a descriptor which is not open; this one may have been
+ * started without some. */
+static void ignore_invalid_parameter(const wchar_t *expression, const wchar_t *function,
+                                     const wchar_t *file, unsigned line, uintptr_t reserved)
+{
+    (void)expression;
+    (void)function;
+    (void)file;
+    (void)line;
+    (void)reserved;
+}
+#endif
+
 bool system_begin(int *argc, char ***argv, bool *output_closed)
 {
+#if defined(_MSC_VER)
+    (void)_set_invalid_parameter_handler(ignore_invalid_parameter);
+#endif
     HANDLE output = GetStdHandle(STD_OUTPUT_HANDLE);
     *output_closed = output == NULL || output == INVALID_HANDLE_VALUE || _fileno(stdout) < 0;
     (void)_setmode(SYSTEM_OUTPUT, _O_BINARY);
     (void)_setmode(0, _O_BINARY);
     prepare_console(STD_OUTPUT_HANDLE);
     prepare_console(STD_ERROR_HANDLE);
-    (void)SetConsoleOutputCP(CP_UTF8); /* for messages on standard error */
+    code_page = GetConsoleOutputCP();                  /* 0: there is no console */
+    if (code_page != 0 && SetConsoleOutputCP(CP_UTF8)) /* for messages on standard error */
+        (void)atexit(restore_code_page);
     return convert_arguments(argc, argv);
 }
 
