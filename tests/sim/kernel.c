@@ -109,10 +109,13 @@ const struct wvu_probe_definition *const kernel_probes[] = {
 
 /* ---- one event ------------------------------------------------------------------------------------------ */
 
-static void maybe_stall(const struct kernel *kernel)
+static void maybe_stall(struct kernel *kernel)
 {
-    if (kernel->stall_odds != 0 && wvu_sim_odds(kernel->stall_odds))
-        wvu_sim_stall(1 + wvu_sim_random(KERNEL_STALL_MAX_NS));
+    if (kernel->stall_odds == 0 || !wvu_sim_odds(kernel->stall_odds))
+        return;
+    kernel->stalled++;
+    wvu_sim_stall(1 + wvu_sim_random(KERNEL_STALL_MAX_NS));
+    kernel->stalled--;
 }
 
 struct layout {

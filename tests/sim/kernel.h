@@ -35,6 +35,7 @@ struct kernel {
     struct wvu_sensor *sensor;                   /* for should_hold */
     struct wvu_probe *registered[KERNEL_PROBES]; /* NULL: its callbacks are not registered */
     uint32_t inside[KERNEL_PROBES];              /* callbacks that are running */
+    uint32_t stalled;                            /* of these, how many do not get on just now */
     uint32_t producers;
     struct producer producer[KERNEL_PRODUCERS_MAX];
     bool must_end;

@@ -623,7 +623,9 @@ static void sweep(void)
         struct memory *memory = sim.memory;
 
         sim.memory = memory->next;
+#ifndef WVU_SIM_TSAN /* it would take this for a race with the threads that were left */
         free(memory);
+#endif
     }
     sim.allocations = 0;
 }
@@ -893,6 +895,7 @@ void wvu_lock_acquire(wvu_lock *lock)
 
 void wvu_lock_release(wvu_lock *lock)
 {
+    point(); /* what was stored before the acquire may still be on its way, and others run */
     give((struct sim_lock *)lock, WAITS_LOCK, "spin lock");
     sim.current->spin_locks--;
     point();

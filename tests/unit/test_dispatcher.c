@@ -243,6 +243,24 @@ SIMULATED(nothing_is_sent_without_a_reader)
     end(&f);
 }
 
+/* A reader that left while nothing happened: what comes later stays in the queue as well. */
+SIMULATED(nothing_is_taken_after_the_reader_left)
+{
+    struct fixture f;
+
+    prepare(&f);
+    begin(&f);
+    wvu_dispatcher_connected(f.dispatcher);
+    wvu_sim_sleep(WVU_SIM_S);
+    wvu_dispatcher_disconnected(f.dispatcher);
+    wvu_sim_sleep(WVU_SIM_S);
+    put(&f, 10);
+    wvu_sim_sleep(WVU_SIM_S);
+    check_equal(f.port.sends, 0);
+    check_equal(counters_of(&f).queued, 10);
+    end(&f);
+}
+
 SIMULATED(a_message_says_what_it_holds)
 {
     struct fixture f;
@@ -599,6 +617,7 @@ int main(void)
         cmocka_unit_test(stop_is_over_when_all_is_told),
         cmocka_unit_test(stop_without_a_reader_does_not_wait),
         cmocka_unit_test(nothing_is_sent_without_a_reader),
+        cmocka_unit_test(nothing_is_taken_after_the_reader_left),
         cmocka_unit_test(a_message_says_what_it_holds),
         cmocka_unit_test(the_largest_message_is_in_bounds),
         cmocka_unit_test(full_batches_follow_without_a_pause),

@@ -451,6 +451,7 @@ SIMULATED(what_is_copied_is_never_discarded)
     struct fixture f;
     struct taker taker = {.f = &f};
     wvu_thread thread;
+    uint64_t last;
 
     begin(&f, MIN_RECORDS, MIN_BYTES);
     for (uint32_t i = 0; i < MIN_RECORDS; i++)
@@ -464,6 +465,12 @@ SIMULATED(what_is_copied_is_never_discarded)
     check_taken(&f, f.info.first_sequence, f.info.last_sequence);
     check_equal(f.info.lost.first_sequence != 0 ? f.info.lost.last_sequence + 1 : 1,
                 f.info.first_sequence);
+    last = f.info.last_sequence;
+    put_many(&f, 2 * MIN_RECORDS); /* what is lost now comes after what was taken */
+    check_equal(take(&f), WVU_STATUS_OK);
+    check_equal(f.info.lost.first_sequence, last + 1);
+    check_equal(f.info.lost.last_sequence + 1, f.info.first_sequence);
+    (void)counters_of(&f);
     end(&f);
 }
 
