@@ -29,6 +29,8 @@ def parse_arguments():
     parser.add_argument("--quick", action="store_true", help="few and short rounds: to try it out")
     parser.add_argument("--pairs", type=int, help="off/on pairs of each spawn rate (default 11)")
     parser.add_argument("--out", metavar="NAME", help="write results/NAME.json and .txt")
+    parser.add_argument("--add", action="store_true",
+                        help="keep what the file already has of the parts that are not measured now")
     return parser.parse_args()
 
 
@@ -77,80 +79,89 @@ def run_program(name, *arguments):
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def measure_micro(quick):
-    rounds = 5 if quick else 31
-    system.log("queue, port, JSON")
+def measure_micro(options):
+    rounds = 5 if options.quick else 31
     return [*run_program("bench_queue", rounds), *run_program("bench_port", rounds),
             *run_program("bench_json", rounds)]
 
 
-def measure_peers(pairs, seconds):
+def pairs_of(options):
+    return options.pairs or (3 if options.quick else 11)
+
+
+def seconds_of(options):
+    return 0.5 if options.quick else 1.5
+
+
+def measure_peers(options):
     found = []
     for peer in peers.PEERS.values():
         watcher = peer(system.canary)
-        system.log(f"spawn rate, {watcher.name}")
-        found.append(system.spawn_rate(watcher, pairs, seconds))
+        system.log(f" {watcher.name}")
+        found.append(system.spawn_rate(watcher, max(3, pairs_of(options) * 2 // 3), seconds_of(options)))
         if "skipped" in found[-1]:
             system.log(f"  not measured: {found[-1]['skipped']}")
     return found
 
 
-def measure_ours(session, wanted, pairs, seconds, quick):
-    """{part: result}"""
-    results = {}
-    if "spawn-rate" in wanted:
-        system.log("spawn rate, winvirtue")
-        results["spawn_rate"] = [system.spawn_rate(system.Ours(session), pairs, seconds)]
+def measure(part, options, session):
+    """{key of the results: what was measured}"""
+    quick = options.quick
+    if part == "micro":
+        return {"micro": measure_micro(options)}
+    if part == "peers":
+        return {"peers": measure_peers(options)}
     reason = system.e2e.why_not_traceable()
     if reason is not None:
-        system.log(f"blast, curve, delay, idle: not measured: {reason}")
-        return results
-    if "blast" in wanted:
-        system.log("blast: every process")
-        results["blast"] = [system.blast(session, 5000 if quick else 50000)
-                            for _ in range(2 if quick else 5)]
-    if "curve" in wanted:
-        system.log("curve")
-        results["curve"] = system.curve(session, 1 if quick else 4)
-    if "delay" in wanted:
-        system.log("delay, far apart")
-        results["delay_apart"] = system.delay_apart(session, 60 if quick else 450)
-        system.log("delay and memory, a million events")
-        results["delay_loaded"] = system.delay_loaded(session, 20000 if quick else 350000)
-    if "idle" in wanted:
-        system.log("idle")
-        results["idle"] = system.idle(session, 3 if quick else 10)
-    return results
+        system.log(f"  not measured: {reason}")
+        return {}
+    if part == "spawn-rate":
+        return {"spawn_rate": system.spawn_rate(system.Ours(session), pairs_of(options),
+                                                seconds_of(options))}
+    if part == "blast":
+        return {"blast": [system.blast(session, 5000 if quick else 50000)
+                          for _ in range(2 if quick else 5)]}
+    if part == "curve":
+        return {"curve": system.curve(session, 1 if quick else 4)}
+    if part == "delay":
+        return {"delay_apart": system.delay_apart(session, 60 if quick else 450),
+                "delay_loaded": system.delay_loaded(session, 20000 if quick else 350000)}
+    return {"idle": system.idle(session, 3 if quick else 10)}
+
+
+def measure_parts(wanted, options, results):
+    session = system.e2e.Session()
+    results["file_system"] = system.file_system_of(session.directory)
+    try:
+        for part in wanted:
+            system.log(part)
+            ticks, load = processor_ticks(), system.load_average()
+            results.update(measure(part, options, session))
+            results["conditions"][part] = {"load_begin": load, "load_end": system.load_average(),
+                                           "stolen": stolen(ticks, processor_ticks())}
+    finally:
+        session.close(False)
 
 
 def main():
     options = parse_arguments()
-    wanted = options.only or PARTS
     description = machine()
     date = datetime.date.today().isoformat()
     with open(os.path.join(HERE, "../include/winvirtue/version.h")) as file:
         version = re.search(r'WVU_VERSION "(.*)"', file.read()).group(1)
-    session = system.e2e.Session()
-    results = {"date": date, "version": version, "machine": description, "parts": list(wanted),
-               "load_begin": system.load_average(),
-               "file_system": system.file_system_of(session.directory)}
-    ticks = processor_ticks()
-    try:
-        if "micro" in wanted:
-            results["micro"] = measure_micro(options.quick)
-        pairs = options.pairs or (3 if options.quick else 11)
-        seconds = 0.5 if options.quick else 1.5
-        results.update(measure_ours(session, wanted, pairs, seconds, options.quick))
-        if "peers" in wanted:  # last: what auditd leaves behind must not touch our own figures
-            results.setdefault("spawn_rate", []).extend(measure_peers(max(3, pairs * 2 // 3), seconds))
-    finally:
-        session.close(False)
-    results["load_end"] = system.load_average()
-    results["stolen"] = stolen(ticks, processor_ticks())
-
     directory = os.path.join(HERE, "results")
     os.makedirs(directory, exist_ok=True)
     base = os.path.join(directory, options.out or name_of(description, date))
+    results = {"conditions": {}}
+    if options.add:
+        with open(base + ".json") as file:
+            results = json.load(file)
+    results.update(date=date, version=version, machine=description)
+
+    # In the order of PARTS: the peers last, because what auditd leaves behind must not touch our figures.
+    wanted = [part for part in PARTS if options.only is None or part in options.only]
+    measure_parts(wanted, options, results)
+
     text = report.report(results)
     with open(base + ".json", "w") as file:
         json.dump(results, file, indent=1)

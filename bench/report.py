@@ -56,12 +56,16 @@ def ratio_of_medians(pairs):
     return median([pair["on"] for pair in pairs]) / median([pair["off"] for pair in pairs])
 
 
+def all_watchers(results):
+    return [entry for entry in [results.get("spawn_rate"), *results.get("peers", [])] if entry]
+
+
 def watchers(results):
-    return [entry for entry in results.get("spawn_rate", []) if "pairs" in entry]
+    return [entry for entry in all_watchers(results) if "pairs" in entry]
 
 
 def ours(results):
-    return next((entry["pairs"] for entry in watchers(results) if entry["watcher"] == "winvirtue"), {})
+    return results.get("spawn_rate", {}).get("pairs", {})
 
 
 def figures(results):
@@ -127,7 +131,7 @@ def figures(results):
 
 def table_of_watchers(results):
     table = Table("watcher", "tiny P=1", "tiny P=2", "tinydyn P=2", "us of its own a process (tiny P=2)")
-    for entry in results.get("spawn_rate", []):
+    for entry in all_watchers(results):
         if "pairs" not in entry:
             table.add(entry["watcher"], f"not measured: {' '.join(entry['skipped'].split())[-150:]}",
                       "", "", "")
@@ -170,27 +174,33 @@ def table_of_delays(results):
     return table
 
 
+def conditions(results):
+    table = Table("part", "load average before", "after", "stolen by the hypervisor")
+    for part, state in results["conditions"].items():
+        table.add(part, f"{state['load_begin']:.2f}", f"{state['load_end']:.2f}", f"{state['stolen']:.1%}")
+    return table
+
+
 def report(results):
     machine = results["machine"]
-    parts = [f"{machine['cpu']}, {machine['cores']} processors, Linux {machine['kernel']}, "
-             f"{machine['memory_gib']} GiB; {results['date']}; WinVirtUE {results['version']}",
-             f"load average at the start {results['load_begin']}, at the end {results['load_end']}; "
-             f"time stolen by the hypervisor {results['stolen']:.1%}; JSON written to "
-             f"{results.get('file_system', '-')}", ""]
     table = Table("figure", "target", "measured", "")
     for row in figures(results):
         table.add(*row)
-    parts += [str(table), "", "Spawn rate with / without, ratio of medians [each pair]:", "",
-              str(table_of_watchers(results))] if results.get("spawn_rate") else [str(table)]
-    if results.get("curve"):
-        parts += ["", "Processor time and losses at fixed rates:", "", str(table_of_curve(results))]
-    if results.get("delay_apart") or results.get("delay_loaded"):
-        parts += ["", "From the kernel's time of an event to its line at the reader's standard output:",
-                  "", str(table_of_delays(results))]
-    if results.get("micro"):
-        parts += ["", "One thing at a time, all in the same interleaved rounds:", "",
-                  str(table_of_micro(results))]
-    return "\n".join(parts) + "\n"
+    sections = [
+        (f"{machine['cpu']}, {machine['cores']} processors, Linux {machine['kernel']}, "
+         f"{machine['memory_gib']} GiB; {results['date']}; WinVirtUE {results['version']}; JSON written to "
+         f"{results.get('file_system', '-')}.", table)]
+    if all_watchers(results):
+        sections.append(("Spawn rate with / without, ratio of medians [each pair]:", table_of_watchers(results)))
+    if "curve" in results:
+        sections.append(("Processor time and losses at fixed rates:", table_of_curve(results)))
+    if "delay_apart" in results:
+        sections.append(("From the kernel's time of an event to its line at the reader's standard output:",
+                         table_of_delays(results)))
+    if "micro" in results:
+        sections.append(("One thing at a time, all in the same interleaved rounds:", table_of_micro(results)))
+    sections.append(("How quiet the machine was:", conditions(results)))
+    return "\n".join(f"{head}\n\n{body}\n" for head, body in sections)
 
 
 # ---- the page ----------------------------------------------------------------------------------------------------

@@ -213,7 +213,7 @@ def check_blast(path, entries, program, arguments):
             if expected is not None and sequence != expected and kind != "EventsLost":
                 problems["gaps" if sequence > expected else "repeats"] += 1
             expected = sequence + 1
-            if kind == "ProcessCreate" and event.get("Arguments", [None])[0] == program:
+            if kind == "ProcessCreate" and (event.get("Arguments") or [""])[0] == program:
                 argv = event["Arguments"]
                 if len(argv) > 1 and argv[1] in wanted and argv[2:] == arguments:
                     created[event["ProcessKey"]] = argv[1]
