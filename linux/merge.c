@@ -51,6 +51,14 @@ static void release(struct wvu_lane *lane, uint64_t position)
     lane->released = position;
 }
 
+/* The records were written by another CPU, and reading what is in its cache is most of the work here: ask
+ * for what comes soon while this record is dealt with. (A tenth of the source's time.) */
+static inline void prefetch(const struct wvu_lane *lane)
+{
+    __builtin_prefetch(lane->data + ((lane->position + 256) & (lane->size - 1)));
+    __builtin_prefetch(lane->data + ((lane->position + 320) & (lane->size - 1)));
+}
+
 /* Samples begin with their time, all other records end with it (sample_id_all). */
 static bool read_front(struct wvu_lane *lane)
 {
@@ -186,6 +194,7 @@ const struct perf_event_header *wvu_merge_next(struct wvu_merge *merge, uint64_t
     }
     merge->current = merge->heap[0];
     const struct wvu_lane *lane = &merge->lanes[merge->current];
+    prefetch(lane);
     *time = lane->time;
     return record_at(merge, lane, lane->position);
 }
