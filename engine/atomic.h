@@ -201,8 +201,8 @@ static inline uint32_t wvu_exchange_full(uint32_t *p, uint32_t value)
 static inline bool wvu_compare_exchange_full(uint32_t *p, uint32_t expected, uint32_t value)
 {
     wvu_simulated_barrier();
-    return (uint32_t)_InterlockedCompareExchange((volatile long *)p, (long)value,
-                                                 (long)expected) == expected;
+    return (uint32_t)_InterlockedCompareExchange((volatile long *)p, (long)value, (long)expected) ==
+           expected;
 }
 
 static inline uint64_t wvu_add64_relaxed(uint64_t *p, uint64_t value)

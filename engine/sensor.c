@@ -27,7 +27,7 @@ struct wvu_sensor {
     struct wvu_sensor_settings settings;
     uint8_t boot_id[16];
     uint8_t id[16];
-    bool used;    /* start was called: a sensor lives once, as its boot id and numbers do */
+    bool used; /* start was called: a sensor lives once, as its boot id and numbers do */
     bool started;
     wvu_event wake; /* the dispatcher sleeps on it */
     struct wvu_queue *queue;

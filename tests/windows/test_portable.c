@@ -70,7 +70,7 @@ static void test_format_survives_what_it_does_not_know(void **state)
     (void)state;
     (void)wvu_format(buffer, sizeof buffer, unknown, 1, 2, 3);
     assert_string_equal(buffer, "a 1 %q %d");
-    (void)wvu_format(buffer, sizeof buffer, unfinished);
+    (void)wvu_format(buffer, sizeof buffer, unfinished, 0); /* clang wants an argument */
     assert_string_equal(buffer, "50%");
     (void)wvu_format(buffer, sizeof buffer, "%s", null);
     assert_string_equal(buffer, "(null)");
