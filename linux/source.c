@@ -27,8 +27,8 @@
  * own how many records did not fit. The difference are the kernel's own records, whose kind it does not
  * say. After a loss the processes are walked again: new ones are Found, missing ones are gone.
  *
- * CPUs. When samples of a CPU fail for another reason than a full ring, and nothing
- * comes from its ring, then it went or came: its ring is opened again.
+ * CPUs. When samples of a CPU fail for another reason than a full ring, and nothing comes from its ring,
+ * then it went or came: its ring is opened again.
  *
  * Without the programs (no right, no BTF) the image probe still runs on the kernel's own records; then
  * there are no keys.
@@ -57,18 +57,19 @@
 #define SOURCE_TAG  WVU_TAG('W', 'v', 'S', 'o')
 #define REASON_SIZE 256
 
-#define GAP_NS         250000u /* between looks while events come and the moderator agrees */
-#define EMPTY_LOOKS    2u      /* before the bells are armed */
-#define SETTLE_NS      5000000u
-#define SAFETY_NS      UINT64_C(10000000000)
-#define WALK_PERIOD_NS UINT64_C(1000000000) /* walks after losses are at least so far apart */
-#define MEND_PERIOD_NS UINT64_C(1000000000)
-#define FLUSH_NS       UINT64_C(500000000)
-#define TOKENS         2u   /* for a look */
-#define CHECK_RECORDS  128u /* flow control is asked each so many records or bytes */
-#define CHECK_BYTES    (256u << 10)
-#define WAKE_RECORDS   1024u /* the dispatcher is woken within a look: a multiple of CHECK_RECORDS */
-#define FILL_LIMIT     192u /* of 256: from here on the rings are emptied, whatever the queue says */
+#define GAP_NS              250000u /* between looks while events come and the moderator agrees */
+#define EMPTY_LOOKS         2u      /* before the bells are armed */
+#define SETTLE_NS           5000000u
+#define SAFETY_NS           UINT64_C(10000000000)
+#define WALK_PERIOD_NS      UINT64_C(1000000000) /* walks after losses are at least so far apart */
+#define MEND_PERIOD_NS      UINT64_C(1000000000)
+#define COMPLAINT_PERIOD_NS UINT64_C(10000000000)
+#define FLUSH_NS            UINT64_C(500000000)
+#define TOKENS              2u   /* for a look */
+#define CHECK_RECORDS       128u /* flow control is asked each so many records or bytes */
+#define CHECK_BYTES         (256u << 10)
+#define WAKE_RECORDS        1024u /* the dispatcher is woken within a look: a multiple of CHECK_RECORDS */
+#define FILL_LIMIT          192u /* of 256: from here on the rings are emptied, whatever the queue says */
 
 /* What is remembered of a CPU between looks. */
 struct cpu_state {
@@ -110,6 +111,8 @@ struct wvu_source {
     bool loss_seen; /* since the last walk */
     uint64_t last_walk;
     uint64_t last_mend;
+    uint64_t complained; /* the sum of what the log was told */
+    uint64_t next_complaint;
     uint32_t deferred_lane; /* a mapping whose second record was not there yet: where */
     uint64_t deferred_position;
     struct wvu_source_counters counters; /* each written by the thread, read anywhere (relaxed) */
@@ -596,6 +599,25 @@ static bool walk_if_needed(struct wvu_source *source)
     return true;
 }
 
+/* What the stream says in EventsLost, and what it cannot say, also goes to the log: rationed. */
+static void complain(struct wvu_source *source, uint64_t now)
+{
+    const struct wvu_source_counters *all = &source->counters;
+    uint64_t sum = all->lost_full + all->lost_failed + all->lost_kernel + all->malformed +
+                   all->unfollowed + all->forgotten;
+    if (sum == source->complained || now < source->next_complaint)
+        return;
+    source->complained = sum;
+    source->next_complaint = now + COMPLAINT_PERIOD_NS;
+    wvu_log_warning(WVU_LOG_SENSOR,
+                    "in all so far: %llu samples and %llu records of the kernel did not fit its "
+                    "rings, %llu samples could not be read, %llu records were malformed, %llu "
+                    "processes found no place in the table, %llu programs were forgotten",
+                    (unsigned long long)all->lost_full, (unsigned long long)all->lost_kernel,
+                    (unsigned long long)all->lost_failed, (unsigned long long)all->malformed,
+                    (unsigned long long)all->unfollowed, (unsigned long long)all->forgotten);
+}
+
 static void publish_counters(struct wvu_source *source)
 {
     struct wvu_tracker_counters tracker;
@@ -620,6 +642,7 @@ static void source_main(void *context)
         found = walk_if_needed(source) || found;
         mend_rings(source, wvu_os_uptime());
         publish_counters(source);
+        complain(source, wvu_os_uptime());
         rest(source, found);
     }
     look(source, true); /* what came before the stop is told */
@@ -699,6 +722,8 @@ static wvu_status start_thread(struct wvu_source *source, char *reason)
     source->loss_seen = false;
     source->last_walk = 0;
     source->last_mend = source->attached_at;
+    source->complained = 0;
+    source->next_complaint = 0;
     source->deferred_position = UINT64_MAX;
     memset(&source->counters, 0, sizeof source->counters);
     wvu_status status = wvu_thread_start(&source->thread, "wvu-source", source_main, source);
