@@ -318,6 +318,10 @@ static void read_name(pid_t pid, char name[32])
     else if (name[length - 1] == '\n')
         length--;
     name[length] = '\0';
+    /* A process chooses its name: it must not write lines of its own into the log. */
+    for (char *c = name; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7F)
+            *c = '?';
 }
 
 static void refuse(struct wvu_port_socket *port, int fd, const struct wvu_port_peer *peer,
