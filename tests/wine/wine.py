@@ -1,0 +1,444 @@
+#!/usr/bin/env python3
+"""WinVirtUE.sys and ntfltmgr.exe as built, under Wine, with a stand-in filter manager.
+
+    wine.py CONFIGURATION PARTS [WORD...]
+
+CONFIGURATION is build/windows/x64/Release or Debug; PARTS is the directory with the stand-ins
+(fltmgr.sys, fltlib.dll, inject.exe, testreader.exe, dummy.sys). Runs the tests whose names hold one of
+the words, or all, and reports in TAP. Exit status 77: something that is needed is not here.
+
+What this shows, and what it cannot: docs/testing.md. Every run has a Wine prefix of its own in a temporary
+directory, which goes at the end, with every process that was started.
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "windows"))
+import tap  # noqa: E402  (shared with the checks of the package)
+
+SKIPPED = 77
+TIMEOUT = 90
+GROUP = "FSFilter Activity Monitor"
+PARAMETERS = r"HKLM\System\CurrentControlSet\Services\WinVirtUE\Parameters"
+
+
+def find(name):
+    """Debian keeps Wine's 64-bit programs where PATH does not look."""
+    found = shutil.which(name)
+    library = os.path.join("/usr/lib/wine", name)
+    return found or (library if os.access(library, os.X_OK) else None)
+
+
+class Machine:
+    """A Wine prefix with the driver installed."""
+
+    def __init__(self, configuration, parts):
+        self.root = tempfile.mkdtemp(prefix="winvirtue-wine-")
+        self.prefix = os.path.join(self.root, "prefix")
+        self.work = os.path.join(self.root, "work")
+        self.log = os.path.join(self.root, "driver.log")
+        self.processes = []
+        self.wine, self.server = find("wine64"), find("wineserver64") or find("wineserver")
+        self.environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+        # The first Wine process hands its environment to the services, and so to drivers.
+        self.environment.update(
+            WINEPREFIX=self.prefix, WINEDEBUG="-all,warn+debugstr", WINEARCH="win64",
+            WINEDLLOVERRIDES="mscoree,mshtml=;fltmgr.sys,fltlib=n")
+        os.makedirs(self.work)
+        self.create(configuration, parts)
+
+    # ---- processes
+
+    def wine_command(self, *arguments, **options):
+        """Runs a program to its end; returns status and output. What drivers log goes to self.log."""
+        with open(self.log, "a") as log:
+            done = subprocess.run([self.wine, *arguments], env=self.environment, cwd=self.work,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                                  timeout=TIMEOUT, **options)
+        return done.returncode, done.stdout.decode("utf-8", "replace")
+
+    def start(self, *arguments, output):
+        with open(self.log, "a") as log, open(output, "wb") as file:
+            process = subprocess.Popen([self.wine, *arguments], env=self.environment, cwd=self.work,
+                                       stdin=subprocess.DEVNULL, stdout=file, stderr=log)
+        self.processes.append(process)
+        return process
+
+    def create(self, configuration, parts):
+        # Not to pipes: services that outlive the command would keep them open.
+        with open(os.path.join(self.root, "boot.log"), "w") as log:
+            subprocess.run([self.wine, "wineboot", "-i"], env=self.environment, stdin=subprocess.DEVNULL,
+                           stdout=log, stderr=log, timeout=TIMEOUT, check=True)
+            # The server that made the prefix must be gone before the one that stays is started; and that one
+            # stays, because drivers would be ended, without being unloaded, when no program runs.
+            subprocess.run([self.server, "-w"], env=self.environment, stdout=log, stderr=log, timeout=TIMEOUT,
+                           check=False)
+            subprocess.run([self.server, "-p"], env=self.environment, stdout=log, stderr=log, timeout=TIMEOUT,
+                           check=False)
+        drivers = os.path.join(self.prefix, "drive_c", "windows", "system32", "drivers")
+        for path in (os.path.join(configuration, "WinVirtUE", "WinVirtUE.sys"),
+                     os.path.join(parts, "fltmgr.sys"), os.path.join(parts, "dummy.sys")):
+            shutil.copy(path, drivers)
+        for path in (os.path.join(configuration, "ntfltmgr.exe"), os.path.join(parts, "fltlib.dll"),
+                     os.path.join(parts, "inject.exe"), os.path.join(parts, "testreader.exe")):
+            shutil.copy(path, self.work)
+        for name, kind in (("WinVirtUE", "filesys"), ("dummy", "kernel")):
+            # The same group is the same process: image callbacks do not cross processes.
+            status, output = self.wine_command("sc", "create", name, "type=", kind, "start=", "demand", "group=",
+                                               GROUP, "binPath=", rf"C:\windows\system32\drivers\{name}.sys")
+            tap.check(status == 0, f"sc create {name}: {output}")
+
+    def destroy(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        subprocess.run([self.server, "-k"], env=self.environment, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=False)
+        subprocess.run([self.server, "-w"], env=self.environment, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=False, timeout=TIMEOUT)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    # ---- services
+
+    def state(self, service):
+        _, output = self.wine_command("sc", "query", service)
+        for line in output.splitlines():
+            if "STATE" in line:
+                return line.split()[-1]
+        return f"? ({output.strip()})"
+
+    def wait_state(self, service, wanted):
+        deadline = time.monotonic() + 30
+        while (state := self.state(service)) != wanted:
+            tap.check(time.monotonic() < deadline, f"{service} is {state} and does not become {wanted}")
+
+    def control(self, verb, service, wanted):
+        status, output = self.wine_command("sc", verb, service)
+        tap.check(status == 0, f"sc {verb} {service}: {output}")
+        self.wait_state(service, wanted)
+
+    def driver_log(self):
+        with open(self.log, errors="replace") as file:
+            return file.read()
+
+    def parameter(self, name, value):
+        status, output = self.wine_command("reg", "add", PARAMETERS, "/v", name, "/t", "REG_DWORD", "/d",
+                                           str(value), "/f")
+        tap.check(status == 0, f"reg add: {output}")
+
+
+machine = None
+
+
+# ---- readers and events ---------------------------------------------------------------------------------
+
+
+class Reader:
+    """ntfltmgr.exe, and what it has printed so far. With `with`, so that none is left for the next test."""
+
+    count = 0
+
+    def __init__(self, *arguments):
+        Reader.count += 1
+        self.path = os.path.join(machine.root, f"reader-{Reader.count}.json")
+        self.process = machine.start("ntfltmgr.exe", *arguments, output=self.path)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def events(self):
+        with open(self.path, "rb") as file:
+            lines = file.read().split(b"\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+    def wait_for(self, condition, what):
+        deadline = time.monotonic() + 60
+        while not condition(events := self.events()):
+            tap.check(self.process.poll() is None, f"ntfltmgr ended ({self.process.returncode}) before {what}")
+            tap.check(time.monotonic() < deadline, f"not in a minute: {what}; there are {len(events)} events")
+            time.sleep(0.05)
+        return events
+
+    def wait_for_end_of(self, story):
+        """Until the last process of a story has ended."""
+        pid = story.processes[-1]["pid"]
+        return self.wait_for(lambda events: any(e["sensor_type"] == "ProcessDestroy" and e["ProcessId"] == pid
+                                                for e in events), f"the end of process {pid}")
+
+
+TEXTS = [
+    (r"\??\C:\Windows\System32\cmd.exe", "cmd.exe /c echo {serial}"),
+    ("\\??\\C:\\Größe\\programm.exe", "programm.exe --name=\"Zoë 東京 🎈\" {serial}"),
+    (r"\??\C:\a.exe", "-"),
+    ("-", "-"),
+    (r"\??\C:\long.exe", "long.exe {serial} " + "x" * 20000),
+    (r"\??\C:\quotes.exe", "quotes.exe \"a\\b\" 'c' \x01\x02 {serial}"),
+]
+
+
+class Story:
+    """Processes to be made, and what must be told of them."""
+
+    first = 100000
+
+    def __init__(self, count):
+        self.processes = []
+        for i in range(count):
+            pid = Story.first + 4 * i
+            image, command = TEXTS[i % len(TEXTS)]
+            self.processes.append({"pid": pid, "parent": pid - 4, "key": 2 ** 48 + pid,
+                                   "image": None if image == "-" else image,
+                                   "command": None if command == "-" else command.format(serial=pid),
+                                   "exit": (pid * 7919) % 2 ** 32})
+        Story.first += 4 * count
+
+    def lines(self):
+        for process in self.processes:
+            yield "create {pid} {parent} {key} {image}\t{command}".format(
+                **{**process, "image": process["image"] or "-", "command": process["command"] or "-"})
+            yield "exit {pid} {key} {exit}".format(**process)
+
+    def inject(self, part=slice(None)):
+        path = os.path.join(machine.work, f"story-{time.monotonic_ns()}.txt")
+        with open(path, "w", encoding="utf-8", newline="\n") as file:
+            for line in list(self.lines())[part]:
+                file.write(line + "\n")
+        status, output = machine.wine_command("inject.exe", os.path.basename(path))
+        tap.check(status == 0, f"inject: {output}{machine.driver_log()[-500:]}")
+
+    def check(self, events):
+        """Every process was told once, with everything that is known of it."""
+        created = {event["ProcessId"]: event for event in events if event["sensor_type"] == "ProcessCreate"}
+        ended = {event["ProcessId"]: event for event in events if event["sensor_type"] == "ProcessDestroy"}
+        for process in self.processes:
+            pid = process["pid"]
+            tap.check(pid in created and pid in ended, f"process {pid} is not told of")
+            create, end = created[pid], ended[pid]
+            tap.equal(create.get("ImageFileName"), process["image"], f"ImageFileName of {pid}")
+            tap.equal(create.get("CommandLine"), process["command"], f"CommandLine of {pid}")
+            tap.equal(create["ParentProcessId"], process["parent"], f"ParentProcessId of {pid}")
+            tap.equal(int(create["ProcessKey"], 16), process["key"], f"ProcessKey of {pid}")
+            tap.equal(create["UserSid"], "S-1-5-18", f"UserSid of {pid}")
+            tap.equal(create["SessionId"], 7, f"SessionId of {pid}")
+            tap.equal(end["ExitCode"], process["exit"], f"ExitCode of {pid}")
+            tap.check(create["Sequence"] < end["Sequence"], f"process {pid} ended before it began")
+
+
+def check_stream(events):
+    """Numbers without a gap and without a repetition."""
+    for before, after in zip(events, events[1:]):
+        tap.equal(after["Sequence"], before["Sequence"] + 1, "the next sequence number")
+        tap.equal(after["BootId"], before["BootId"], "BootId")
+
+
+def merge(*parts):
+    """What several readers got one after the other: records seen twice are dropped, as readers do."""
+    merged = []
+    for part in parts:
+        merged += [event for event in part if not merged or event["Sequence"] > merged[-1]["Sequence"]]
+    return merged
+
+
+# ---- tests ------------------------------------------------------------------------------------------------
+
+
+def test_start_and_query():
+    machine.control("start", "WinVirtUE", "RUNNING")
+    log = machine.driver_log()
+    tap.check("runs on Windows NT" in log, f"the driver's log does not say that it runs:\n{log[-2000:]}")
+
+
+def test_thousands_of_events():
+    with Reader() as reader:
+        events = reader.wait_for(lambda events: events, "the first event")
+        tap.equal(events[0]["sensor_type"], "SensorStart", "the first event")
+        tap.equal(events[0]["Host"], "Windows", "Host")
+        story = Story(1500)
+        story.inject()
+        events = reader.wait_for_end_of(story)
+    check_stream(events)
+    story.check(events)
+
+
+def test_driver_image():
+    with Reader() as reader:
+        machine.control("start", "dummy", "RUNNING")
+        events = reader.wait_for(lambda events: any(e["sensor_type"] == "ImageLoad" for e in events), "an image")
+    image = [e for e in events if e["sensor_type"] == "ImageLoad"][-1]
+    tap.check(image["FullImageName"].lower().endswith("dummy.sys"), f"FullImageName is {image['FullImageName']}")
+    tap.check(image["KernelImage"] is True, "KernelImage")
+    tap.equal(image["MachineType"], 0x8664, "MachineType")
+    tap.check("ImageBase" not in image, "the address of a driver is told")
+    machine.control("stop", "dummy", "STOPPED")
+
+
+def test_second_reader_is_refused():
+    before, after = Story(3), Story(3)
+    with Reader() as first:
+        before.inject()
+        first.wait_for_end_of(before)
+        with Reader("--no-reconnect") as second:
+            tap.equal(second.process.wait(TIMEOUT), 3, "exit status of the second reader")
+            tap.equal(second.events(), [], "events of the second reader")
+        tap.check("another reader is connected" in machine.driver_log(), "nothing says why")
+        after.inject()
+        events = first.wait_for_end_of(after)
+    before.check(events)
+    after.check(events)
+
+
+def test_killed_readers_lose_nothing():
+    parts = []
+    story, last = Story(400), Story(1)
+    lines = 2 * len(story.processes)
+    for i in range(8):
+        with Reader() as reader:
+            story.inject(slice(i * lines // 8, (i + 1) * lines // 8))
+            if i % 2 == 0:
+                reader.wait_for(lambda events: events, "an event")
+        parts.append(reader.events())
+    with Reader() as reader:
+        last.inject()
+        parts.append(reader.wait_for_end_of(last))
+    events = merge(*parts)
+    check_stream(events)
+    story.check(events)
+
+
+def test_reconnects():
+    story = Story(1)
+    story.inject()
+    status, output = machine.wine_command("testreader.exe", "cycle", "300")
+    tap.equal(status, 0, f"testreader cycle ({output})")
+    with Reader() as reader:
+        story.check(reader.wait_for_end_of(story))
+
+
+def test_wrong_replies():
+    story = Story(2)
+    story.inject()
+    status, output = machine.wine_command("testreader.exe", "wrong")
+    tap.equal(status, 0, f"testreader wrong ({output})")
+    with Reader() as reader:
+        story.check(reader.wait_for_end_of(story))
+
+
+def test_stop_with_a_reader():
+    """The reader gets everything up to SensorStop; the driver is gone in a moment."""
+    story = Story(50)
+    with Reader("--no-reconnect") as reader:
+        story.inject()
+        machine.control("stop", "WinVirtUE", "STOPPED")
+        reader.process.wait(TIMEOUT)
+    events = reader.events()
+    tap.equal(events[-1]["sensor_type"], "SensorStop", "the last event")
+    story.check(events)
+
+
+def test_time_out_and_late_reply():
+    machine.parameter("SendTimeoutMs", 200)
+    machine.control("start", "WinVirtUE", "RUNNING")
+    status, output = machine.wine_command("testreader.exe", "late")
+    tap.equal(status, 0, f"testreader late ({output.strip()})")
+    status, output = machine.wine_command("testreader.exe", "silent")
+    tap.equal(status, 0, f"testreader silent ({output.strip()})")
+    with Reader() as reader:
+        events = reader.wait_for(lambda events: events, "an event")
+    tap.equal(events[0]["Sequence"], 1, "the first event that nobody acknowledged")
+    machine.control("stop", "WinVirtUE", "STOPPED")
+    machine.parameter("SendTimeoutMs", 20000)
+
+
+def test_stop_in_the_middle_of_a_send():
+    machine.control("start", "WinVirtUE", "RUNNING")
+    flag = os.path.join(machine.work, "held")
+    holder = machine.start("testreader.exe", "hold", "held", output=os.path.join(machine.root, "hold.txt"))
+    deadline = time.monotonic() + 30
+    while not os.path.exists(flag):
+        tap.check(time.monotonic() < deadline, "the message does not come")
+        time.sleep(0.02)
+    begun = time.monotonic()
+    machine.control("stop", "WinVirtUE", "STOPPED")
+    took = time.monotonic() - begun
+    tap.check(took < 10, f"stopping took {took:.1f} s with a time-out of 20 s")
+    tap.equal(holder.wait(TIMEOUT), 0, "the reader that held the message")
+
+
+def test_restart():
+    boots = set()
+    for _ in range(3):
+        machine.control("start", "WinVirtUE", "RUNNING")
+        story = Story(20)
+        with Reader("--no-reconnect") as reader:
+            story.inject()
+            events = reader.wait_for_end_of(story)
+            machine.control("stop", "WinVirtUE", "STOPPED")
+            reader.process.wait(TIMEOUT)
+        tap.equal(events[0]["Sequence"], 1, "the first number after a start")
+        check_stream(events)
+        story.check(events)
+        boots.add(events[0]["BootId"])
+    tap.equal(len(boots), 3, "boot ids of three starts")
+
+
+def test_zz_nothing_crashed():
+    log = machine.driver_log()
+    bad = [line for line in log.splitlines() if "wine: Unhandled" in line or "wine: Unimplemented" in line
+           or "wine: Call" in line]
+    tap.equal(bad, [], "what Wine says of crashes")
+
+
+def missing(configuration, parts):
+    if find("wine64") is None:
+        return "wine64 is not installed"
+    for path in (os.path.join(configuration, "WinVirtUE", "WinVirtUE.sys"),
+                 os.path.join(configuration, "ntfltmgr.exe")):
+        if not os.path.exists(path):
+            return f"there is no {path}; `make windows` builds it"
+    if not os.path.exists(os.path.join(parts, "fltmgr.sys")):
+        return f"the stand-ins are not in {parts}"
+    return None
+
+
+def main():
+    global machine
+    if len(sys.argv) < 3:
+        print(__doc__, file=sys.stderr)
+        return 2
+    configuration, parts = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+    reason = missing(configuration, parts)
+    if reason:
+        print(f"skipped: {reason}")
+        return SKIPPED
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    machine = None
+    try:
+        machine = Machine(configuration, parts)
+        code = tap.main(globals(), sys.argv[3:])
+        if code != 0:
+            print("# the end of the driver's log:")
+            print("".join(f"#   {line}\n" for line in machine.driver_log().splitlines()[-40:]), end="")
+        return code
+    finally:
+        if machine is not None:
+            machine.destroy()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
