@@ -154,6 +154,12 @@ NTSTATUS nt_filter_unload(struct nt_driver *driver)
     return status;
 }
 
+void nt_print_image(const struct nt_driver *driver)
+{
+    printf("image %p to %p\n", (void *)driver->image.base,
+           (void *)(driver->image.base + driver->image.size));
+}
+
 void nt_init(void)
 {
     nt_threads_init();

@@ -233,6 +233,15 @@ extern struct nt_driver *nt_drivers;
 const struct nt_image *nt_image_at(uintptr_t address); /* of any loaded driver; NULL */
 struct nt_driver *nt_driver_at(uintptr_t address);
 
+/* ---- ranges of addresses (space.c) ------------------------------------------------------------ */
+struct nt_space {
+    uintptr_t begin;
+    uintptr_t end;
+};
+struct nt_space nt_space_reserve(uint64_t wanted);
+bool nt_space_has(const struct nt_space *space, uintptr_t address);
+void nt_space_clear(void *address, size_t size); /* what is mapped there is not any more */
+
 /* ---- pool and user memory (pool.c, user.c) --------------------------------------------------- */
 /* For the stand-in's own gifts to the driver: freed through the routine made for its `kind` with
  * nt_pool_give_back, or by ExFreePool when `kind` is NULL. */

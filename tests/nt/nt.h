@@ -41,6 +41,7 @@ NTSTATUS nt_filter_unload(struct nt_driver *driver);
 /* Ends the process if anything is outstanding. */
 void nt_check_nothing_outstanding(void);
 void nt_list_exports(void);
+void nt_print_image(const struct nt_driver *driver); /* its addresses, for tools */
 
 /* ---- the system's settings (system.c) ----------------------------------------------------------
  */

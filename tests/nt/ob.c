@@ -32,8 +32,8 @@ struct handle {
     uintptr_t opened_by;
 };
 
-static uintptr_t arena;
-static struct nt_object **objects; /* by (address - arena) / SPACING */
+static struct nt_space arena;
+static struct nt_object **objects; /* by (address - arena.begin) / SPACING */
 static size_t object_count;
 static struct handle handles[HANDLES_MAX];
 static size_t handle_hint = 1;
@@ -47,18 +47,16 @@ static void *process_type = &type_objects[0], *thread_type = &type_objects[1],
 
 void nt_objects_init(void)
 {
-    void *memory =
-        mmap(NULL, ARENA_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    arena = nt_space_reserve(ARENA_SIZE);
     objects = mmap(NULL, OBJECTS_MAX * sizeof *objects, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED || objects == MAP_FAILED)
+    if (objects == MAP_FAILED)
         abort();
-    arena = (uintptr_t)memory;
 }
 
 bool nt_is_object(uintptr_t address)
 {
-    return address >= arena && address < arena + ARENA_SIZE;
+    return nt_space_has(&arena, address);
 }
 
 struct nt_object *nt_object_create(enum nt_type type, void *body)
@@ -67,9 +65,9 @@ struct nt_object *nt_object_create(enum nt_type type, void *body)
     if (object == NULL)
         abort();
     pthread_mutex_lock(&nt_lock);
-    if (object_count == OBJECTS_MAX)
+    if (object_count == (arena.end - arena.begin) / SPACING)
         abort();
-    object->address = (void *)(arena + object_count * SPACING + 0x40);
+    object->address = (void *)(arena.begin + object_count * SPACING + 0x40);
     object->type = type;
     object->body = body;
     object->kernel_references = 1;
@@ -84,14 +82,14 @@ struct nt_object *nt_object_find(const void *address)
     uintptr_t at = (uintptr_t)address;
     if (!nt_is_object(at))
         return NULL;
-    size_t index = (at - arena) / SPACING;
+    size_t index = (at - arena.begin) / SPACING;
     struct nt_object *object = index < object_count ? objects[index] : NULL;
     return object != NULL && object->address == address ? object : NULL;
 }
 
 void nt_object_explain(uintptr_t address, char *text, size_t size)
 {
-    size_t index = (address - arena) / SPACING;
+    size_t index = (address - arena.begin) / SPACING;
     const struct nt_object *object = index < object_count ? objects[index] : NULL;
     if (object == NULL)
         snprintf(text, size, "no object");

@@ -50,7 +50,8 @@
 #define SECTION_READ        0x40000000u
 #define SECTION_WRITE       0x80000000u
 
-static uintptr_t arena, next_place;
+static struct nt_space arena;
+static uintptr_t next_place;
 
 static uint16_t u16(const uint8_t *at)
 {
@@ -237,17 +238,13 @@ static void bind(const struct file *file, const struct nt_image *image)
 
 static void place(struct nt_image *image)
 {
-    if (arena == 0) {
-        void *memory =
-            mmap(NULL, ARENA_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (memory == MAP_FAILED)
-            abort();
-        arena = next_place = (uintptr_t)memory;
+    if (next_place == 0) {
+        arena = nt_space_reserve(ARENA_SIZE);
+        next_place = arena.begin;
     }
     image->base = (uint8_t *)(next_place + PAGE);
     next_place += image->size + 16 * PAGE;
-    if (next_place > arena + ARENA_SIZE ||
-        mprotect(image->base, image->size, PROT_READ | PROT_WRITE) != 0)
+    if (next_place > arena.end || mprotect(image->base, image->size, PROT_READ | PROT_WRITE) != 0)
         abort();
 }
 
@@ -290,9 +287,7 @@ void nt_image_discard(struct nt_image *image)
 
 void nt_image_unload(struct nt_image *image)
 {
-    if (mmap(image->base, image->size, PROT_NONE,
-             MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED)
-        abort();
+    nt_space_clear(image->base, image->size);
 }
 
 bool nt_image_contains(const struct nt_image *image, uintptr_t address)
@@ -302,7 +297,7 @@ bool nt_image_contains(const struct nt_image *image, uintptr_t address)
 
 bool nt_image_was_here(uintptr_t address)
 {
-    return arena != 0 && address >= arena && address < next_place;
+    return nt_space_has(&arena, address) && address < next_place;
 }
 
 const struct nt_section *nt_image_section(const struct nt_image *image, uintptr_t address)

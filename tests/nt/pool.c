@@ -43,7 +43,7 @@ enum { NonPagedPool = 0, PagedPool = 1, NonPagedPoolNx = 512 };
 #define POOL_FLAG_NON_PAGED_EXECUTE 0x80u
 #define POOL_FLAG_PAGED             0x100u
 
-static uintptr_t arena;
+static struct nt_space arena;
 static uintptr_t next_page;
 static struct block *blocks;
 static size_t block_count, block_capacity;
@@ -51,12 +51,8 @@ static size_t live_blocks;
 
 void nt_pool_init(void)
 {
-    void *memory =
-        mmap(NULL, ARENA_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        abort();
-    arena = (uintptr_t)memory;
-    next_page = arena + PAGE;
+    arena = nt_space_reserve(ARENA_SIZE);
+    next_page = arena.begin + PAGE;
 }
 
 /* The last block that begins at or before the address. */
@@ -95,7 +91,7 @@ static void *take(size_t size, uint32_t tag, bool paged, uint8_t fill, const cha
     size_t rounded = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     size_t page_bytes = (rounded + PAGE - 1) & ~(size_t)(PAGE - 1);
     pthread_mutex_lock(&nt_lock);
-    if (next_page + page_bytes + PAGE > arena + ARENA_SIZE)
+    if (next_page + page_bytes + PAGE > arena.end)
         abort();
     uint8_t *pages = (uint8_t *)next_page;
     next_page += page_bytes + PAGE;
@@ -156,10 +152,7 @@ static void give_back(void *address, const uint32_t *tag, const char *kind)
     block->live = false;
     block->freed_by = nt_self->caller;
     live_blocks--;
-    void *pages = (void *)block->pages;
-    if (mmap(pages, block->page_bytes, PROT_NONE,
-             MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED)
-        abort();
+    nt_space_clear((void *)block->pages, block->page_bytes);
     pthread_mutex_unlock(&nt_lock);
 }
 
@@ -244,7 +237,7 @@ bool nt_pool_at(uintptr_t address)
 
 bool nt_pool_explain(uintptr_t address, char *text, size_t size)
 {
-    if (address < arena || address >= arena + ARENA_SIZE)
+    if (!nt_space_has(&arena, address))
         return false;
     const struct block *block = block_before(address);
     if (block == NULL) {

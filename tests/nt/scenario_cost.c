@@ -79,7 +79,32 @@ static void cost(const char *path, uint32_t scale)
     nt_string_free(&library);
 }
 
+/* The same create event again and again, for callgrind.py: what one more costs is what one costs. */
+static void creates(const char *path, uint32_t scale)
+{
+    static const SID user = {1, 5, {0, 0, 0, 0, 0, 5}, {21, 1111, 2222, 3333, 1001}};
+    UNICODE_STRING image = nt_string_of("\\??\\C:\\Program Files\\Example\\program.exe");
+    UNICODE_STRING command = nt_string_of(COMMAND_LINE);
+    const struct nt_process_plan plan = {.id = 20000,
+                                         .parent_id = 4,
+                                         .creator_process = 4,
+                                         .creator_thread = 8,
+                                         .user = &user,
+                                         .image_file_name = &image,
+                                         .command_line = &command};
+    struct nt_driver *driver = nt_must_load(path);
+    struct nt_process *process = nt_process_new(&plan);
+    for (uint32_t i = 0; i < scale; i++)
+        nt_process_announce(process, NULL);
+    nt_print_image(driver);
+    nt_process_release(process);
+    nt_unload(driver);
+    nt_string_free(&image);
+    nt_string_free(&command);
+}
+
 static const struct scenario scenarios[] = {
     {"cost", cost, 1, 30, "what callbacks cost, in instructions"},
+    {"creates", creates, 1000, 300, "the same create event again and again (for callgrind.py)"},
 };
 const struct scenario_table nt_cost_scenarios = NT_SCENARIOS(scenarios);

@@ -18,8 +18,7 @@
 #define PAGE       4096u
 
 struct range {
-    uintptr_t begin;
-    uintptr_t end;
+    struct nt_space space;
     uintptr_t next;
 };
 
@@ -36,12 +35,8 @@ static struct known *known;
 
 static struct range reserve(void)
 {
-    void *memory =
-        mmap(NULL, ARENA_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        abort();
-    uintptr_t begin = (uintptr_t)memory;
-    return (struct range){begin, begin + ARENA_SIZE, begin + 16 * PAGE};
+    struct nt_space space = nt_space_reserve(ARENA_SIZE);
+    return (struct range){space, space.begin + 16 * PAGE};
 }
 
 void nt_user_init(void)
@@ -53,7 +48,7 @@ void nt_user_init(void)
 /* The lowest 64 KiB are the user's, too: that is where NULL is. */
 bool nt_is_user(uintptr_t address)
 {
-    return address < 0x10000 || (address >= user.begin && address < user.end);
+    return address < 0x10000 || nt_space_has(&user.space, address);
 }
 
 static void *take(struct range *range, size_t size, size_t alignment, enum nt_key key)
@@ -65,7 +60,7 @@ static void *take(struct range *range, size_t size, size_t alignment, enum nt_ke
     if (entry == NULL)
         abort();
     pthread_mutex_lock(&nt_lock);
-    if (range->next + bytes + PAGE > range->end)
+    if (range->next + bytes + PAGE > range->space.end)
         abort();
     entry->pages = range->next;
     entry->bytes = bytes;
@@ -102,9 +97,7 @@ static struct known find(const void *address, bool forget)
 
 static void unmap(const struct known *block)
 {
-    if (mmap((void *)block->pages, block->bytes, PROT_NONE,
-             MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED)
-        abort();
+    nt_space_clear((void *)block->pages, block->bytes);
 }
 
 void *nt_user_alloc(size_t size)
