@@ -297,12 +297,11 @@ def delay(session, load):
         rate = load()
         time.sleep(1)
         end = resident_kib(watcher.sensor.pid)
-        log_text = watcher.reader.errors()
         watcher.stop()
         output = measuring.communicate()[0]
     classes = {entry["name"]: entry for entry in (json.loads(line) for line in output.splitlines())}
     return {"classes": classes, "rate": rate, "rss_before_kib": begin, "rss_after_kib": end,
-            "load": load_average(), "stderr": log_text[-300:]}
+            "load": load_average()}
 
 
 def delay_apart(session, count):
