@@ -147,7 +147,9 @@ def test_output_that_fails(session):
         reader = session.reader(sensor, stdout=full)
         e2e.check(reader.process.wait(e2e.PATIENCE) != 0, "a full disk is a success")
         e2e.check("No space left" in reader.errors(), f"about a full disk it said {reader.errors()!r}")
+    # The first message does not fit this pipe, so it is never written as a whole.
     read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
     reader = session.reader(sensor, stdout=write_end)
     os.close(write_end)
     os.read(read_end, 100)
