@@ -417,7 +417,22 @@ static NTAPI void FltUnregisterFilter(void *address)
     pthread_mutex_unlock(&nt_lock);
 }
 
-void nt_flt_check_leaks(void)
+/* Under nt_lock. Programs may be trying to connect all the time, so nothing of a server may be freed
+ * that somebody could find. */
+static void forget_servers(void)
+{
+    while (servers != NULL) {
+        struct server *first = servers;
+        for (const struct nt_client *client = clients; client != NULL; client = client->next) {
+            if (client->server == first)
+                return; /* a program still has its dead handle */
+        }
+        servers = first->next;
+        free(first);
+    }
+}
+
+static void check_leaks(void)
 {
     if (filter != NULL)
         nt_broken(NT_RULE_LEAK_FILTER, "the filter is still registered");
@@ -434,16 +449,14 @@ void nt_flt_check_leaks(void)
     }
     if (sends != 0)
         nt_broken(NT_RULE_LEAK_FILTER, "%llu sends are under way", (unsigned long long)sends);
-    while (servers != NULL) {
-        struct server *next = servers->next;
-        bool used = false;
-        for (const struct nt_client *client = clients; client != NULL; client = client->next)
-            used = used || client->server == servers;
-        if (used)
-            return; /* a program still has its dead handle */
-        free(servers);
-        servers = next;
-    }
+}
+
+void nt_flt_check_leaks(void)
+{
+    pthread_mutex_lock(&nt_lock);
+    check_leaks();
+    forget_servers();
+    pthread_mutex_unlock(&nt_lock);
 }
 
 /* ---- sending ----------------------------------------------------------------------------------------- */

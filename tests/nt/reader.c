@@ -88,6 +88,7 @@ static void take_record(struct nt_stream *stream, const wvu_message *message,
     check_json(message, record);
     if (record->type == WVU_EVENT_EventsLost)
         count_losses(stream, record);
+    stream->states += record->type == WVU_EVENT_ProbeStateChanged;
     if (record->type == WVU_EVENT_SensorStop)
         stream->stopped = true;
     if (stream->on_record != NULL)
@@ -167,6 +168,31 @@ void nt_reader_drain(struct nt_reader *reader, uint64_t quiet_ns)
 {
     while (nt_reader_get(reader, quiet_ns) == STATUS_SUCCESS)
         (void)nt_reader_reply_all(reader);
+}
+
+bool nt_reader_until(struct nt_reader *reader, bool (*enough)(void *context), void *context)
+{
+    uint64_t deadline = nt_now() + NT_PATIENCE_NS;
+    while (!enough(context) && nt_now() < deadline) {
+        NTSTATUS status = nt_reader_get(reader, POLL_NS);
+        if (status == STATUS_SUCCESS)
+            (void)nt_reader_reply_all(reader);
+        else if (status != STATUS_TIMEOUT)
+            break;
+    }
+    return enough(context);
+}
+
+/* The state of the second probe is the last thing that is told: there are two. */
+static bool is_past_start(void *stream)
+{
+    return ((const struct nt_stream *)stream)->states >= 2;
+}
+
+void nt_reader_past_start(struct nt_reader *reader)
+{
+    nt_require(nt_reader_until(reader, is_past_start, reader->stream),
+               "the driver does not tell that its probes started");
 }
 
 /* ---- a reader in a thread ------------------------------------------------------------------------ */

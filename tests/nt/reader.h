@@ -24,7 +24,8 @@ struct nt_stream {
     uint64_t repeated;     /* seen before */
     uint64_t lost;         /* by EventsLost, numbered or not */
     uint64_t lost_by_type[NT_LOSS_TYPES];
-    bool stopped; /* SensorStop came */
+    uint64_t states; /* ProbeStateChanged */
+    bool stopped;    /* SensorStop came */
 };
 
 struct nt_reader {
@@ -43,8 +44,14 @@ NTSTATUS nt_reader_get(struct nt_reader *reader, uint64_t timeout_ns);
 NTSTATUS nt_reader_reply(struct nt_reader *reader, uint64_t sequence);
 NTSTATUS nt_reader_reply_all(struct nt_reader *reader);
 void nt_reader_disconnect(struct nt_reader *reader);
-/* Gets and replies until nothing comes for `quiet_ns`, or it is disconnected. */
+/* Takes what is there: gets and replies until nothing comes for `quiet_ns`, or it is disconnected. For
+ * tests that do not care how much that is. */
 void nt_reader_drain(struct nt_reader *reader, uint64_t quiet_ns);
+/* Gets and replies until it is enough. False when it is disconnected, or after NT_PATIENCE_NS. */
+bool nt_reader_until(struct nt_reader *reader, bool (*enough)(void *context), void *context);
+/* Until everything was read that the driver tells when it starts; ends the process if it does not come. */
+void nt_reader_past_start(struct nt_reader *reader);
+#define NT_PATIENCE_NS UINT64_C(20000000000)
 
 /* A reader in a thread of its own, in a process of its own: reads until nt_reader_thread_stop or until
  * the sensor has gone; connects again when it is disconnected. */

@@ -32,9 +32,8 @@ static void stories(const char *path, uint32_t scale)
         if (i % 16 == 15)
             nt_reader_drain(&reader, 10 * NT_MS);
     }
-    nt_reader_drain(&reader, 50 * NT_MS);
+    nt_truth_read(truth, &reader);
     nt_require(stream.lost == 0, "%llu events were lost", (unsigned long long)stream.lost);
-    nt_truth_check(truth, &stream);
     nt_unload(driver);
     nt_reader_disconnect(&reader);
     nt_truth_free(truth);
@@ -53,15 +52,14 @@ static void no_reader(const char *path, uint32_t scale)
     nt_registry_set_number(NT_PARAMETERS, "QueueRecords", 100);
     struct nt_driver *driver = nt_must_load(path);
     nt_must_connect(&reader, &stream);
-    nt_reader_drain(&reader, 50 * NT_MS); /* SensorStart and those that run already */
+    nt_reader_past_start(&reader);
     nt_reader_disconnect(&reader);
     for (uint32_t i = 0; i < scale; i++)
         act(truth, (enum nt_story)(i % NT_STORIES));
     nt_must_connect(&reader, &stream);
-    nt_reader_drain(&reader, 50 * NT_MS);
+    nt_truth_read(truth, &reader);
     nt_require(stream.lost > nt_truth_events(truth) - 110, "only %llu of %llu events were lost",
                (unsigned long long)stream.lost, (unsigned long long)nt_truth_events(truth));
-    nt_truth_check(truth, &stream);
     nt_unload(driver);
     nt_reader_disconnect(&reader);
     nt_truth_free(truth);
@@ -104,7 +102,7 @@ static void running(const char *path, uint32_t scale)
     struct nt_driver *driver = nt_must_load(path);
     struct nt_process *before = nt_become_reader();
     nt_must_connect(&reader, &stream);
-    nt_reader_drain(&reader, 50 * NT_MS);
+    nt_reader_past_start(&reader);
     nt_require(world.running == scale + 1 && world.system,
                "%u of %u running processes were announced, System %s", world.running, scale + 1,
                world.system ? "too" : "not");
@@ -119,6 +117,7 @@ static void running(const char *path, uint32_t scale)
 struct times {
     int64_t time;
     uint64_t uptime;
+    uint64_t records;
     bool back;
 };
 
@@ -130,6 +129,12 @@ static void on_time(void *context, const struct wvu_record *record)
     times->back = times->back || record->time < times->time;
     times->time = record->time;
     times->uptime = record->uptime;
+    times->records++;
+}
+
+static bool is_back(void *times)
+{
+    return ((const struct times *)times)->back;
 }
 
 static void clock_set(const char *path, uint32_t scale)
@@ -143,11 +148,10 @@ static void clock_set(const char *path, uint32_t scale)
     (void)scale;
     nt_must_connect(&reader, &stream);
     act(truth, NT_PLAIN);
-    nt_reader_drain(&reader, 50 * NT_MS);
+    nt_reader_past_start(&reader);
     nt_set_system_time_offset(-INT64_C(36000000000)); /* an hour back */
     act(truth, NT_PLAIN);
-    nt_reader_drain(&reader, 50 * NT_MS);
-    nt_require(times.back, "the time of events does not follow the clock");
+    nt_require(nt_reader_until(&reader, is_back, &times), "events do not follow the clock");
     nt_unload(driver);
     nt_reader_disconnect(&reader);
     nt_truth_free(truth);

@@ -24,6 +24,20 @@ static void count_record(void *context, const struct wvu_record *record)
     tally->images += record->type == WVU_EVENT_ImageLoad;
 }
 
+/* What is wanted of a tally. */
+struct wanted {
+    const struct tally *tally;
+    uint32_t starts, processes, images;
+};
+
+static bool is_told(void *context)
+{
+    const struct wanted *wanted = context;
+    const struct tally *tally = wanted->tally;
+    return tally->starts >= wanted->starts && tally->creates >= wanted->processes &&
+           tally->destroys >= wanted->processes && tally->images >= wanted->images;
+}
+
 static void act(struct nt_truth *truth)
 {
     struct nt_actor *actor = nt_truth_cast(truth, NT_PLAIN);
@@ -44,7 +58,8 @@ static void use(const char *what)
     nt_require(nt_filter_started(), "%s: loaded, and the filter was not started", what);
     nt_must_connect(&reader, &stream);
     act(truth);
-    nt_reader_drain(&reader, 30 * NT_MS);
+    struct wanted wanted = {&tally, 1, processes, images};
+    (void)nt_reader_until(&reader, is_told, &wanted);
     nt_require(tally.starts == 1, "%s: no SensorStart", what);
     nt_require(tally.creates == processes && tally.destroys == processes && tally.images == images,
                "%s: %u creates, %u destroys, %u images", what, tally.creates, tally.destroys,
@@ -116,14 +131,15 @@ static void each_call_of_callbacks(const char *path, uint32_t scale)
     struct nt_driver *driver = nt_must_load(path);
     struct nt_process *before = nt_become_reader();
     nt_must_connect(&reader, &stream);
-    nt_reader_drain(&reader, 30 * NT_MS);
+    nt_reader_past_start(&reader);
+    struct wanted wanted = {&tally, 0, 1, 1};
     const char *routine;
     uint64_t n = 0;
     do {
         tally = (struct tally){0};
         nt_fail_call(++n);
         act(truth);
-        nt_reader_drain(&reader, 30 * NT_MS);
+        (void)nt_reader_until(&reader, is_told, &wanted);
         routine = nt_failed_routine();
         nt_fail_call(0);
         if (nt_disconnected(reader.client)) { /* a send failed: readers connect again */
@@ -131,7 +147,7 @@ static void each_call_of_callbacks(const char *path, uint32_t scale)
                        "the reader was thrown out, and not because of a send");
             nt_reader_disconnect(&reader);
             nt_must_connect(&reader, &stream);
-            nt_reader_drain(&reader, 100 * NT_MS);
+            (void)nt_reader_until(&reader, is_told, &wanted);
         }
         nt_require(tally.creates == 1 && tally.destroys == 1 && tally.images == 1,
                    "%s failed: %u creates, %u destroys, %u images",

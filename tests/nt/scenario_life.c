@@ -103,6 +103,11 @@ static void keep_configuration(void *context, const struct wvu_record *record)
     configuration->text[size] = '\0';
 }
 
+static bool is_told(void *configuration)
+{
+    return ((const struct configuration *)configuration)->text[0] != '\0';
+}
+
 static void load_and_read_configuration(const char *path, struct configuration *configuration)
 {
     struct nt_stream stream = {.on_record = keep_configuration, .context = configuration};
@@ -110,7 +115,8 @@ static void load_and_read_configuration(const char *path, struct configuration *
     nt_log_clear();
     struct nt_driver *driver = nt_must_load(path);
     nt_must_connect(&reader, &stream);
-    nt_reader_drain(&reader, 20 * NT_MS);
+    configuration->text[0] = '\0';
+    nt_require(nt_reader_until(&reader, is_told, configuration), "no SensorStart");
     nt_unload(driver);
     nt_reader_disconnect(&reader);
 }
@@ -200,6 +206,12 @@ static void count_record(void *context, const struct wvu_record *record)
         tally->texts = wvu_has(record, WVU_FIELD_INDEX_wvu_process_create_CommandLine);
 }
 
+static bool is_one_of_each(void *context)
+{
+    const struct tally *tally = context;
+    return tally->creates >= 1 && tally->destroys >= 1 && tally->images >= 1;
+}
+
 /* Whatever is missing, starts and ends and images are reported. */
 static void run_without(const char *path, const char *missing)
 {
@@ -213,7 +225,7 @@ static void run_without(const char *path, const char *missing)
     nt_actor_start(actor);
     nt_actor_load_image(actor, 0);
     nt_actor_exit(actor);
-    nt_reader_drain(&reader, 50 * NT_MS);
+    (void)nt_reader_until(&reader, is_one_of_each, &tally);
     nt_require(tally.creates == 1 && tally.destroys == 1 && tally.images == 1,
                "without %s: %u creates, %u destroys, %u images", missing, tally.creates,
                tally.destroys, tally.images);

@@ -31,8 +31,7 @@ static void connects(const char *path, uint32_t scale)
         nt_reader_disconnect(&reader);
     }
     nt_must_connect(&reader, &stream);
-    nt_reader_drain(&reader, 300 * NT_MS);
-    nt_truth_check(truth, &stream);
+    nt_truth_read(truth, &reader);
     nt_reader_disconnect(&reader);
     nt_require(nt_connections(PORT) == 0, "%u connections are left", nt_connections(PORT));
     nt_unload(driver);
@@ -52,8 +51,7 @@ static void second_reader(const char *path, uint32_t scale)
         NTSTATUS status = nt_reader_connect(&second, &none);
         nt_require(status == NT_STATUS(0xC0000246), "a second reader got 0x%08x", (unsigned)status);
     }
-    nt_reader_drain(&first, 50 * NT_MS);
-    nt_require(stream.records != 0, "the first reader gets nothing any more");
+    nt_reader_past_start(&first);
     nt_reader_disconnect(&first);
     nt_must_connect(&second, &stream);
     nt_reader_disconnect(&second);
@@ -106,8 +104,7 @@ static void killed_readers(const char *path, uint32_t scale)
         nt_actor_exit(actor);
     }
     nt_must_connect(&reader, &stream);
-    nt_reader_drain(&reader, 300 * NT_MS);
-    nt_truth_check(truth, &stream);
+    nt_truth_read(truth, &reader);
     nt_require(stream.repeated != 0, "no record came twice: the test does not do its work");
     nt_unload(driver);
     nt_reader_disconnect(&reader);
@@ -135,12 +132,11 @@ static void own_exit(const char *path, uint32_t scale)
         uint64_t begun = nt_now();
         nt_actor_exit(actor);
         nt_reader_disconnect(&reader);
-        nt_require(nt_now() - begun < 1000 * (uint64_t)NT_MS, "the end of a reader took %llu ms",
+        nt_require(nt_now() - begun < 5000 * (uint64_t)NT_MS, "the end of a reader took %llu ms",
                    (unsigned long long)((nt_now() - begun) / NT_MS));
     }
     nt_must_connect(&reader, &stream);
-    nt_reader_drain(&reader, 100 * NT_MS);
-    nt_truth_check(truth, &stream);
+    nt_truth_read(truth, &reader);
     nt_unload(driver);
     nt_reader_disconnect(&reader);
     (void)nt_attach_to(system);
@@ -175,7 +171,7 @@ static void unload_states(const char *path, uint32_t scale)
         struct nt_driver *driver = nt_must_load(path);
         stream = (struct nt_stream){0};
         nt_must_connect(&reader, &stream);
-        must_unload_within(driver, 1500);
+        must_unload_within(driver, 5000);
         nt_require(nt_disconnected(reader.client), "the reader is still connected");
         nt_reader_disconnect(&reader);
 
@@ -183,9 +179,9 @@ static void unload_states(const char *path, uint32_t scale)
         driver = nt_must_load(path);
         stream = (struct nt_stream){0};
         nt_must_connect(&reader, &stream);
-        nt_require(nt_reader_get(&reader, 1000 * NT_MS) == STATUS_SUCCESS, "no message");
+        nt_require(nt_reader_get(&reader, NT_PATIENCE_NS) == STATUS_SUCCESS, "no message");
         nt_require(nt_sends_under_way() == 1, "no send is under way");
-        must_unload_within(driver, 1500);
+        must_unload_within(driver, 5000);
         nt_require(nt_reader_reply_all(&reader) == STATUS_PORT_DISCONNECTED, "a reply is taken");
         nt_reader_disconnect(&reader);
 
@@ -193,7 +189,7 @@ static void unload_states(const char *path, uint32_t scale)
         driver = nt_must_load(path);
         stream = (struct nt_stream){0};
         struct nt_reader_thread *thread = nt_reader_thread_start(&stream);
-        must_unload_within(driver, 1500);
+        must_unload_within(driver, 5000);
         nt_reader_thread_stop(thread);
     }
     nt_set_flt_quirks(NULL);
@@ -204,7 +200,7 @@ static void last_words(const char *path, uint32_t scale)
 {
     struct nt_stream stream = {0};
     (void)scale;
-    nt_registry_set_number(NT_PARAMETERS, "DrainMs", 5000);
+    nt_registry_set_number(NT_PARAMETERS, "DrainMs", 30000);
     struct nt_driver *driver = nt_must_load(path);
     struct nt_reader_thread *thread = nt_reader_thread_start(&stream);
     while (nt_connections(PORT) == 0)
@@ -214,7 +210,7 @@ static void last_words(const char *path, uint32_t scale)
     uint64_t took = (nt_now() - begun) / NT_MS;
     nt_reader_thread_stop(thread);
     nt_require(stream.stopped, "the reader did not get SensorStop");
-    nt_require(took < 2000, "unload took %llu ms although the reader replied at once",
+    nt_require(took < 10000, "unload took %llu ms although the reader replied at once",
                (unsigned long long)took);
 }
 

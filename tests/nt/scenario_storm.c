@@ -70,7 +70,7 @@ static void storm_with_readers(const char *path, uint32_t scale)
     struct nt_driver *driver = nt_must_load(path);
     struct nt_process *before = nt_become_reader();
     nt_must_connect(&reader, &stream);
-    nt_reader_drain(&reader, 50 * NT_MS);
+    nt_reader_past_start(&reader);
     nt_reader_disconnect(&reader);
     start_producers(&storm, runners);
     for (uint32_t i = 0; i < scale / 4; i++) { /* readers that stay for a few messages */
@@ -83,8 +83,7 @@ static void storm_with_readers(const char *path, uint32_t scale)
     }
     join_producers(runners);
     nt_must_connect(&reader, &stream);
-    nt_reader_drain(&reader, 300 * NT_MS);
-    nt_truth_check(storm.truth, &stream);
+    nt_truth_read(storm.truth, &reader);
     nt_unload(driver);
     nt_reader_disconnect(&reader);
     (void)nt_attach_to(before);
@@ -111,7 +110,7 @@ static void unload_in_storm(const char *path, uint32_t scale)
         join_producers(runners);
         if (thread != NULL)
             nt_reader_thread_stop(thread);
-        nt_require(took < 5000, "unload took %llu ms", (unsigned long long)took);
+        nt_require(took < 15000, "unload took %llu ms", (unsigned long long)took);
         nt_truth_free(storm.truth);
     }
 }

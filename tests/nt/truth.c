@@ -432,6 +432,29 @@ uint64_t nt_truth_events(const struct nt_truth *truth)
     return sum;
 }
 
+struct comparison {
+    struct nt_truth *truth;
+    struct nt_stream *stream;
+};
+
+static bool is_complete(void *context)
+{
+    const struct comparison *comparison = context;
+    for (int i = 1; i < 4; i++) {
+        if (comparison->truth->seen[i] + comparison->stream->lost_by_type[i] <
+            comparison->truth->happened[i])
+            return false;
+    }
+    return true;
+}
+
+void nt_truth_read(struct nt_truth *truth, struct nt_reader *reader)
+{
+    struct comparison comparison = {truth, reader->stream};
+    (void)nt_reader_until(reader, is_complete, &comparison);
+    nt_truth_check(truth, reader->stream);
+}
+
 void nt_truth_check(struct nt_truth *truth, const struct nt_stream *stream)
 {
     static const char *const names[] = {"", "ImageLoad", "ProcessCreate", "ProcessDestroy"};

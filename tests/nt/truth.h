@@ -45,6 +45,8 @@ struct nt_process *nt_actor_process(struct nt_actor *actor);
 void nt_truth_on_record(void *truth, const struct wvu_record *record);
 /* All that happened was told, but for what the stream says was lost. */
 void nt_truth_check(struct nt_truth *truth, const struct nt_stream *stream);
+/* Reads until all of it was told, and checks. */
+void nt_truth_read(struct nt_truth *truth, struct nt_reader *reader);
 /* Events that happened so far. */
 uint64_t nt_truth_events(const struct nt_truth *truth);
 
