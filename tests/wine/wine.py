@@ -52,7 +52,11 @@ class Machine:
             WINEPREFIX=self.prefix, WINEDEBUG="-all,warn+debugstr", WINEARCH="win64",
             WINEDLLOVERRIDES="mscoree,mshtml=;fltmgr.sys,fltlib=n")
         os.makedirs(self.work)
-        self.create(configuration, parts)
+        try:
+            self.create(configuration, parts)
+        except BaseException:
+            self.destroy()
+            raise
 
     # ---- processes
 
