@@ -91,12 +91,6 @@ struct nt_process *nt_become_reader(void)
     return nt_attach_to(reader);
 }
 
-void nt_read_to_end(struct nt_reader *reader)
-{
-    while (!reader->stream->stopped && nt_reader_get(reader, 1000 * NT_MS) == STATUS_SUCCESS)
-        (void)nt_reader_reply_all(reader);
-}
-
 void nt_quick_parameters(void)
 {
     nt_registry_set_number(NT_PARAMETERS, "SendTimeoutMs", 200);

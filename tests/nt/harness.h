@@ -42,8 +42,6 @@ struct nt_driver *nt_must_load(const char *path);
 void nt_must_connect(struct nt_reader *reader, struct nt_stream *stream);
 /* Becomes a program that may connect (an administrator's); returns what this thread was before. */
 struct nt_process *nt_become_reader(void);
-/* Reads on until SensorStop or nothing comes any more; at most a second of silence. */
-void nt_read_to_end(struct nt_reader *reader);
 /* Time-outs and drains short, so that scenarios are. */
 void nt_quick_parameters(void);
 /* Polls until it holds; ends the process after ten seconds. Nothing depends on how often it looks. */

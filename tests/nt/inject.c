@@ -26,11 +26,6 @@ void nt_fail_routine(const char *name, bool fail)
     broken_routine = fail ? name : NULL;
 }
 
-uint64_t nt_fallible_calls(void)
-{
-    return calls;
-}
-
 const char *nt_failed_routine(void)
 {
     return failed;

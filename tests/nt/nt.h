@@ -20,7 +20,6 @@ _Noreturn void nt_broken(enum nt_rule rule, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Makes the breaking of a rule the process's success, and a run without it a failure. */
 bool nt_expect(const char *rule);
-bool nt_expecting(void);
 /* For ground truth: ends the process unless it holds. */
 #define nt_require(condition, ...)                                                                 \
     do {                                                                                           \
@@ -73,7 +72,6 @@ void nt_log_print(bool print);
 /* The n-th fallible call of a driver from now on (from 1) fails; 0: none. */
 void nt_fail_call(uint64_t n);
 void nt_fail_routine(const char *name, bool fail); /* every call of it; NULL and false: none */
-uint64_t nt_fallible_calls(void);                  /* since the last nt_fail_call */
 const char *nt_fallible_routine(size_t index); /* names of those that can fail; NULL at the end */
 const char *nt_failed_routine(void);           /* NULL: the n-th call was not reached */
 
@@ -104,7 +102,6 @@ void nt_process_exit(struct nt_process *process, NTSTATUS exit_status);
 void nt_process_release(struct nt_process *process);
 void *nt_process_object(const struct nt_process *process);
 uint64_t nt_process_start_key(const struct nt_process *process);
-int64_t nt_process_create_time(const struct nt_process *process);
 void *nt_process_file_object(const struct nt_process *process);
 
 struct nt_image_plan {

@@ -99,11 +99,6 @@ uint64_t nt_process_start_key(const struct nt_process *process)
     return process->start_key;
 }
 
-int64_t nt_process_create_time(const struct nt_process *process)
-{
-    return process->create_time;
-}
-
 static struct nt_process *current(void)
 {
     return nt_self->process != NULL ? nt_self->process : system_process;

@@ -34,11 +34,6 @@ bool nt_expect(const char *rule)
     return false;
 }
 
-bool nt_expecting(void)
-{
-    return expected >= 0;
-}
-
 /* Where in a driver that is: its file's name and the offset that its map and PDB know. */
 void nt_place(uintptr_t address, char *text, size_t size)
 {

@@ -74,6 +74,28 @@ static void silent_and_time_out_ignored(const char *path, uint32_t scale)
     }
 }
 
+/* FltSendMessage does not even begin in its time: the watchdog closes the port that it is about to use. */
+static void slow_send(const char *path, uint32_t scale)
+{
+    const struct nt_flt_quirks quirks = {.send_delay_ns = UINT64_C(1500) * NT_MS};
+    struct nt_process *before = nt_become_reader();
+    struct nt_stream stream = {0};
+    struct nt_reader reader;
+    (void)scale;
+    nt_quick_parameters();
+    nt_set_flt_quirks(&quirks);
+    struct nt_driver *driver = nt_must_load(path);
+    nt_must_connect(&reader, &stream);
+    nt_wait_until(is_disconnected, &reader, "the reader is thrown out");
+    nt_reader_disconnect(&reader);
+    nt_set_flt_quirks(NULL);
+    nt_must_connect(&reader, &stream);
+    nt_reader_past_start(&reader);
+    nt_reader_disconnect(&reader);
+    nt_unload(driver);
+    (void)nt_attach_to(before);
+}
+
 /* A reader that connects and never asks for a message. */
 static void deaf(const char *path, uint32_t scale)
 {
@@ -230,6 +252,7 @@ static const struct scenario scenarios[] = {
     {"silent", silent, 1, 60, "messages are fetched and never replied to"},
     {"time-out-ignored", silent_and_time_out_ignored, 1, 60,
      "the same, and FltSendMessage does not keep its time-out"},
+    {"slow-send", slow_send, 1, 30, "FltSendMessage is slow to begin"},
     {"deaf", deaf, 1, 30, "a reader that never asks for a message"},
     {"late", late, 1, 30, "a reply after the time-out"},
     {"wrong-replies", wrong_replies, 1, 90, "every kind of wrong reply"},

@@ -75,7 +75,7 @@ void nt_thread_detach(void)
 {
     struct nt_thread *thread = nt_self;
     if (thread->held_count != 0)
-        nt_broken(NT_RULE_LEAK_LOCK, "thread %s ends and holds %u locks", thread->name,
+        nt_broken(NT_RULE_LOCK, "thread %s ends and holds %u locks", thread->name,
                   thread->held_count);
     pthread_mutex_lock(&nt_lock);
     for (struct nt_thread **at = &threads; *at != NULL; at = &(*at)->next) {

@@ -15,6 +15,9 @@ NTSTATUS begin(void);
 void end(void);
 
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry);
+/* For those that need it. */
+static PDRIVER_OBJECT the_driver __attribute__((unused));
+
 static VOID NTAPI unload(PDRIVER_OBJECT driver)
 {
     (void)driver;
@@ -24,6 +27,7 @@ static VOID NTAPI unload(PDRIVER_OBJECT driver)
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry)
 {
     (void)registry;
+    the_driver = driver;
     driver->DriverUnload = unload;
     return begin();
 }
