@@ -129,6 +129,11 @@ class Machine:
         tap.check(status == 0, f"sc {verb} {service}: {output}")
         self.wait_state(service, wanted)
 
+    def ensure(self, state):
+        """The driver runs, or is stopped: tests do not count on those before them."""
+        if self.state("WinVirtUE") != state:
+            self.control("start" if state == "RUNNING" else "stop", "WinVirtUE", state)
+
     def driver_log(self):
         with open(self.log, errors="replace") as file:
             return file.read()
@@ -263,12 +268,14 @@ def merge(*parts):
 
 
 def test_start_and_query():
+    machine.ensure("STOPPED")
     machine.control("start", "WinVirtUE", "RUNNING")
     log = machine.driver_log()
     tap.check("runs on Windows NT" in log, f"the driver's log does not say that it runs:\n{log[-2000:]}")
 
 
 def test_thousands_of_events():
+    machine.ensure("RUNNING")
     with Reader() as reader:
         events = reader.wait_for(lambda events: events, "the first event")
         tap.equal(events[0]["sensor_type"], "SensorStart", "the first event")
@@ -281,6 +288,7 @@ def test_thousands_of_events():
 
 
 def test_driver_image():
+    machine.ensure("RUNNING")
     with Reader() as reader:
         machine.control("start", "dummy", "RUNNING")
         events = reader.wait_for(lambda events: any(e["sensor_type"] == "ImageLoad" for e in events), "an image")
@@ -293,6 +301,7 @@ def test_driver_image():
 
 
 def test_second_reader_is_refused():
+    machine.ensure("RUNNING")
     before, after = Story(3), Story(3)
     with Reader() as first:
         before.inject()
@@ -308,6 +317,7 @@ def test_second_reader_is_refused():
 
 
 def test_killed_readers_lose_nothing():
+    machine.ensure("RUNNING")
     parts = []
     story, last = Story(400), Story(1)
     lines = 2 * len(story.processes)
@@ -326,6 +336,7 @@ def test_killed_readers_lose_nothing():
 
 
 def test_reconnects():
+    machine.ensure("RUNNING")
     story = Story(1)
     story.inject()
     status, output = machine.wine_command("testreader.exe", "cycle", "300")
@@ -335,6 +346,7 @@ def test_reconnects():
 
 
 def test_wrong_replies():
+    machine.ensure("RUNNING")
     story = Story(2)
     story.inject()
     status, output = machine.wine_command("testreader.exe", "wrong")
@@ -345,6 +357,7 @@ def test_wrong_replies():
 
 def test_stop_with_a_reader():
     """The reader gets everything up to SensorStop; the driver is gone in a moment."""
+    machine.ensure("RUNNING")
     story = Story(50)
     with Reader("--no-reconnect") as reader:
         story.inject()
@@ -356,6 +369,7 @@ def test_stop_with_a_reader():
 
 
 def test_time_out_and_late_reply():
+    machine.ensure("STOPPED")
     machine.parameter("SendTimeoutMs", 200)
     machine.control("start", "WinVirtUE", "RUNNING")
     status, output = machine.wine_command("testreader.exe", "late")
@@ -370,6 +384,7 @@ def test_time_out_and_late_reply():
 
 
 def test_stop_in_the_middle_of_a_send():
+    machine.ensure("STOPPED")
     machine.control("start", "WinVirtUE", "RUNNING")
     flag = os.path.join(machine.work, "held")
     holder = machine.start("testreader.exe", "hold", "held", output=os.path.join(machine.root, "hold.txt"))
@@ -385,6 +400,7 @@ def test_stop_in_the_middle_of_a_send():
 
 
 def test_restart():
+    machine.ensure("STOPPED")
     boots = set()
     for _ in range(3):
         machine.control("start", "WinVirtUE", "RUNNING")
