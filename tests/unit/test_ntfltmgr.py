@@ -1169,6 +1169,7 @@ def test_numbers_are_exact(session):
 def main():
     global NTFLTMGR
     NTFLTMGR = os.path.abspath(sys.argv[1])
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started this may ignore it, and readers inherit that
     names = sys.argv[2:]
     tests = [(name, value) for name, value in globals().items() if name.startswith("test_")
              and (not names or any(wanted in name for wanted in names))]
