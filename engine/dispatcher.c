@@ -102,31 +102,16 @@ static void count(uint64_t *counter, uint64_t n)
     wvu_add64_relaxed(counter, n);
 }
 
-/* ---- EventsLost
- * ---------------------------------------------------------------------------------- */
-
-static uint32_t lost_record_size(const struct wvu_loss_report *report)
-{
-    struct wvu_text_source list = {.member = offsetof(struct wvu_events_lost, lost),
-                                   .unit = sizeof(struct wvu_loss),
-                                   .size = report->entries * (uint32_t)sizeof(struct wvu_loss)};
-    struct wvu_record_plan plan;
-    wvu_record_plan(&plan, WVU_EVENT_EventsLost, sizeof(struct wvu_events_lost), &list, 1);
-    return plan.size;
-}
+/* ---- EventsLost ----------------------------------------------------------------------------- */
 
 /* Fills everything but size, type and sequence, which the queue or the caller has set. */
 static void fill_lost_record(struct wvu_dispatcher *d, struct wvu_record *record,
                              const struct wvu_loss_report *report)
 {
     struct wvu_events_lost *event = (struct wvu_events_lost *)(void *)record;
-    uint32_t list_size = report->entries * (uint32_t)sizeof(struct wvu_loss);
-    struct wvu_text_source list = {.member = offsetof(struct wvu_events_lost, lost),
-                                   .unit = sizeof(struct wvu_loss),
-                                   .size = list_size,
-                                   .head = list_size,
-                                   .full_size = list_size,
-                                   .bytes = report->loss};
+    struct wvu_text_source list =
+        wvu_text_whole(offsetof(struct wvu_events_lost, lost), sizeof(struct wvu_loss),
+                       report->loss, report->entries * (uint32_t)sizeof(struct wvu_loss));
     struct wvu_record_plan plan;
     wvu_record_plan(&plan, WVU_EVENT_EventsLost, sizeof *event, &list, 1);
 
@@ -156,8 +141,7 @@ void wvu_dispatcher_tell_losses(struct wvu_dispatcher *d)
     wvu_queue_commit(d->settings.queue, record);
 }
 
-/* ---- the batch in hand
- * ----------------------------------------------------------------------------- */
+/* ---- the batch in hand ---------------------------------------------------------------------- */
 
 /* The header in front of the first record; `start` is the header's place. */
 static void write_header(struct wvu_dispatcher *d)
@@ -191,7 +175,7 @@ static bool take_batch(struct wvu_dispatcher *d)
     d->records = d->from_queue = info.records;
     d->last_sequence = info.last_sequence;
     if (info.lost.first_sequence != 0) {
-        uint32_t lost_size = lost_record_size(&info.lost);
+        uint32_t lost_size = wvu_loss_report_size(&info.lost);
         first_at -= lost_size;
         struct wvu_record *record = record_at(d, first_at);
         memset(record, 0, lost_size);
@@ -239,8 +223,7 @@ static void release(struct wvu_dispatcher *d, uint64_t acknowledged)
     }
 }
 
-/* ---- connection
- * ------------------------------------------------------------------------------------- */
+/* ---- connection ----------------------------------------------------------------------------- */
 
 struct situation {
     bool usable; /* connected, and no send has failed on this connection */
@@ -291,8 +274,7 @@ bool wvu_dispatcher_should_hold(struct wvu_dispatcher *d)
            wvu_queue_nearly_full(d->settings.queue);
 }
 
-/* ---- one message
- * -------------------------------------------------------------------------------------- */
+/* ---- one message ---------------------------------------------------------------------------- */
 
 /* What the reply acknowledges; false when it is malformed. */
 static bool parse_reply(const struct wvu_dispatcher *d, const struct wvu_reply *reply,
@@ -397,8 +379,7 @@ static void send_batch(struct wvu_dispatcher *d, struct situation now)
     }
 }
 
-/* ---- the thread
- * ----------------------------------------------------------------------------------------- */
+/* ---- the thread ----------------------------------------------------------------------------- */
 
 /* True when draining is over: time is up, nobody reads, or everything was told. */
 static bool drained(struct wvu_dispatcher *d, struct situation now)
@@ -457,9 +438,7 @@ static void run(void *context)
     wvu_event_set(&d->done);
 }
 
-/* ---- life
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 wvu_status wvu_dispatcher_create(const struct wvu_dispatcher_settings *settings,
                                  struct wvu_dispatcher **out)

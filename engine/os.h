@@ -84,8 +84,7 @@ void wvu_rundown_release(wvu_rundown *rundown); /* Any. Only after an acquire th
 void wvu_rundown_wait(wvu_rundown *rundown); /* PASSIVE. Closes it, returns when nobody is inside */
 void wvu_rundown_reopen(wvu_rundown *rundown); /* PASSIVE. After a wait: acquire succeeds again */
 
-/* ---- clocks: Any
- * ---------------------------------------------------------------------------------- */
+/* ---- clocks: Any ---------------------------------------------------------------------------- */
 int64_t wvu_os_system_time(void); /* 100 ns since 1601-01-01 UTC; can be set back by people */
 uint64_t wvu_os_uptime(void);     /* ns; monotonic; the clock of every time-out */
 

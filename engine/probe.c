@@ -66,8 +66,24 @@ void wvu_probe_count_loss(struct wvu_probe *probe, uint16_t cause, uint16_t type
     wvu_queue_count_loss(wvu_sensor_queue(probe->sensor), cause, type, count);
 }
 
-/* ---- state
- * ---------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------- */
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+bool wvu_probe_is_named(const struct wvu_probe_definition *definition, const char *name)
+{
+    const char *own = definition->name;
+    while (*own != '\0' && lower(*own) == lower(*name)) {
+        own++;
+        name++;
+    }
+    return lower(*own) == lower(*name);
+}
+
+/* ---- state ---------------------------------------------------------------------------------- */
 
 /* Control held. Tells the stream and the log. */
 static void change_state(struct wvu_probe *probe, uint32_t condition, wvu_status status,
@@ -166,8 +182,7 @@ void wvu_probe_read_state(struct wvu_probe *probe, struct wvu_probe_state *state
     wvu_mutex_release(&probe->control);
 }
 
-/* ---- requests
- * ---------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------- */
 
 static void say(char *reason, const char *text)
 {

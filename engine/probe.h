@@ -100,6 +100,9 @@ void wvu_probe_wake(struct wvu_probe *probe);                              /* An
 /* Any. Events that never became records. */
 void wvu_probe_count_loss(struct wvu_probe *probe, uint16_t cause, uint16_t type, uint64_t count);
 
+/* Any. Names are compared without regard to ASCII case. */
+bool wvu_probe_is_named(const struct wvu_probe_definition *definition, const char *name);
+
 /* ---- for the sensor: PASSIVE ------------------------------------------------------------------
  */
 wvu_status wvu_probe_init(struct wvu_probe *probe, const struct wvu_probe_definition *definition,

@@ -360,8 +360,7 @@ wvu_status wvu_queue_reserve_losses(struct wvu_queue *queue, struct wvu_loss_rep
     if (queue->first_lost == 0)
         ledger_tell(&queue->ledger, report);
     if (report->entries != 0) {
-        size =
-            (uint32_t)(sizeof(struct wvu_events_lost) + report->entries * sizeof(struct wvu_loss));
+        size = wvu_loss_report_size(report);
         slot = append(queue, size, &sequence);
         for (uint32_t i = 0; slot == NULL && i < report->entries; i++)
             ledger_add(&queue->ledger, report->loss[i].cause, report->loss[i].type,
@@ -489,8 +488,7 @@ void wvu_queue_disarm(struct wvu_queue *queue)
     wvu_store_relaxed(&queue->armed, DISARMED);
 }
 
-/* ---- looking on
- * ---------------------------------------------------------------------------------- */
+/* ---- looking on ----------------------------------------------------------------------------- */
 
 void wvu_queue_read_counters(struct wvu_queue *queue, struct wvu_queue_counters *counters)
 {

@@ -46,6 +46,12 @@ struct wvu_loss_report {
     struct wvu_loss loss[WVU_LOSS_ENTRIES]; /* sums by cause and type */
 };
 
+/* Of the EventsLost record that tells a report; a multiple of 8. */
+static inline uint32_t wvu_loss_report_size(const struct wvu_loss_report *report)
+{
+    return (uint32_t)(sizeof(struct wvu_events_lost) + report->entries * sizeof(struct wvu_loss));
+}
+
 struct wvu_batch_info {
     uint64_t first_sequence;
     uint64_t last_sequence;

@@ -29,6 +29,21 @@ struct wvu_text_source {
     const void *bytes; /* may be pageable user memory of this process; NULL when size is 0 */
 };
 
+/* A text that the host has not cut. */
+static inline struct wvu_text_source wvu_text_whole(size_t member, uint16_t unit, const void *bytes,
+                                                    uint32_t size)
+{
+    struct wvu_text_source source = {
+        .member = (uint16_t)member,
+        .unit = unit,
+        .size = size,
+        .head = size,
+        .full_size = size,
+        .bytes = bytes,
+    };
+    return source;
+}
+
 struct wvu_record_plan {
     uint16_t type;
     uint16_t fixed_size;

@@ -60,43 +60,20 @@ struct wvu_probe *wvu_sensor_probe_at(struct wvu_sensor *sensor, uint32_t index)
     return index < sensor->probe_count ? &sensor->probes[index] : NULL;
 }
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-static bool same_name(const char *a, const char *b)
-{
-    while (*a != '\0' && lower(*a) == lower(*b)) {
-        a++;
-        b++;
-    }
-    return lower(*a) == lower(*b);
-}
-
 struct wvu_probe *wvu_sensor_find_probe(struct wvu_sensor *sensor, const char *name)
 {
     for (uint32_t i = 0; i < sensor->probe_count; i++) {
-        if (same_name(sensor->probes[i].definition->name, name))
+        if (wvu_probe_is_named(sensor->probes[i].definition, name))
             return &sensor->probes[i];
     }
     return NULL;
 }
 
-/* ---- the sensor's own events
- * ------------------------------------------------------------------------ */
+/* ---- the sensor's own events ---------------------------------------------------------------- */
 
 static struct wvu_text_source text_source(size_t member, const char *text)
 {
-    uint32_t size = text != NULL ? (uint32_t)strlen(text) : 0;
-    return (struct wvu_text_source){
-        .member = (uint16_t)member,
-        .unit = 1,
-        .size = size,
-        .head = size,
-        .full_size = size,
-        .bytes = text,
-    };
+    return wvu_text_whole(member, 1, text, text != NULL ? (uint32_t)strlen(text) : 0);
 }
 
 /* Reserves and fills what every event has; NULL when there is no room (counted). */
@@ -183,8 +160,7 @@ void wvu_sensor_report_probe(struct wvu_sensor *sensor, const struct wvu_probe *
     end_event(sensor, &event->record);
 }
 
-/* ---- the poller
- * ------------------------------------------------------------------------------------- */
+/* ---- the poller ----------------------------------------------------------------------------- */
 
 static void poll_probes(void *context)
 {
@@ -238,8 +214,7 @@ static void stop_poller(struct wvu_sensor *sensor)
     sensor->polling = false;
 }
 
-/* ---- probes
- * -------------------------------------------------------------------------------------------- */
+/* ---- probes --------------------------------------------------------------------------------- */
 
 static void destroy_probes(struct wvu_sensor *sensor)
 {
@@ -287,9 +262,7 @@ static void stop_probes(struct wvu_sensor *sensor, const char *why)
         wvu_probe_stop(&sensor->probes[i - 1], why);
 }
 
-/* ---- life
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 static wvu_status make_identity(struct wvu_sensor *sensor)
 {

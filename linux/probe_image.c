@@ -26,26 +26,14 @@ static void stop(struct wvu_probe *probe)
     wvu_source_release(host->source, WVU_SOURCE_IMAGES);
 }
 
-static struct wvu_text_source text(size_t member, const void *bytes, uint32_t size)
-{
-    return (struct wvu_text_source){
-        .member = (uint16_t)member,
-        .unit = 1,
-        .size = size,
-        .head = size,
-        .full_size = size,
-        .bytes = bytes,
-    };
-}
-
 /* Reserves a record for an image with this name and build id and fills in both. */
 static struct wvu_image_load *begin(struct wvu_probe *probe, const struct wvu_stamp *stamp,
                                     const void *name, uint32_t name_size, const void *build_id,
                                     uint32_t build_id_size)
 {
     const struct wvu_text_source texts[] = {
-        text(offsetof(struct wvu_image_load, full_image_name), name, name_size),
-        text(offsetof(struct wvu_image_load, build_id), build_id, build_id_size),
+        wvu_text_whole(offsetof(struct wvu_image_load, full_image_name), 1, name, name_size),
+        wvu_text_whole(offsetof(struct wvu_image_load, build_id), 1, build_id, build_id_size),
     };
     struct wvu_record_plan plan;
     wvu_record_plan(&plan, WVU_EVENT_ImageLoad, sizeof(struct wvu_image_load), texts, 2);

@@ -64,24 +64,10 @@ static void read_number(HANDLE key, const struct number_rule *rule, ULONG *numbe
 
 /* ---- the list of probes ------------------------------------------------------------------------ */
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-static bool same_name(const char *a, const char *b)
-{
-    while (*a != '\0' && lower(*a) == lower(*b)) {
-        a++;
-        b++;
-    }
-    return lower(*a) == lower(*b);
-}
-
 static ULONG bit_of_probe(const struct wvu_probe_definition *const *probes, const char *name)
 {
     for (ULONG i = 0; probes[i] != NULL; i++) {
-        if (same_name(probes[i]->name, name))
+        if (wvu_probe_is_named(probes[i], name))
             return 1u << i;
     }
     return 0;

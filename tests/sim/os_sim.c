@@ -196,8 +196,7 @@ bool wvu_sim_odds(uint32_t one_in)
     return random_next() % one_in == 0;
 }
 
-/* ---- failure
- * --------------------------------------------------------------------------------------- */
+/* ---- failure -------------------------------------------------------------------------------- */
 
 static void dump_coroutines(void)
 {
@@ -281,8 +280,7 @@ void wvu_sim_trace(const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- delayed stores
- * ------------------------------------------------------------------------------- */
+/* ---- delayed stores ------------------------------------------------------------------------- */
 
 static void perform(const struct delayed *store)
 {
@@ -305,8 +303,7 @@ static void drain(struct coroutine *c)
         drain_one(c);
 }
 
-/* ---- the scheduler
- * ---------------------------------------------------------------------------------- */
+/* ---- the scheduler -------------------------------------------------------------------------- */
 
 static uint8_t *stack_of(const struct coroutine *c)
 {
@@ -480,8 +477,7 @@ static void check_object(uint64_t serial, const char *what)
     wvu_sim_check(serial != 0, "%s is used before its init or after its destroy", what);
 }
 
-/* ---- coroutines
- * ------------------------------------------------------------------------------------- */
+/* ---- coroutines ----------------------------------------------------------------------------- */
 
 static void coroutine_main(void)
 {
@@ -549,8 +545,7 @@ static void coroutine_destroy(struct coroutine *c)
     c->delayed_count = 0;
 }
 
-/* ---- running
- * ---------------------------------------------------------------------------------------- */
+/* ---- running -------------------------------------------------------------------------------- */
 
 static void map_stacks(void)
 {
@@ -665,8 +660,7 @@ bool wvu_sim_run(const struct wvu_sim_settings *settings, void (*body)(void *), 
     return !sim.failed;
 }
 
-/* ---- what tests ask for
- * -------------------------------------------------------------------------- */
+/* ---- what tests ask for --------------------------------------------------------------------- */
 
 void wvu_sim_sleep(uint64_t ns)
 {
@@ -737,8 +731,7 @@ uint64_t wvu_sim_allocations(void)
     return sim.allocations;
 }
 
-/* ---- atomic.h: the engine built with WVU_SIMULATED calls these
- * ------------------------------------- */
+/* ---- atomic.h: the engine built with WVU_SIMULATED calls these ------------------------------ */
 
 void wvu_simulated_load(const void *where);
 bool wvu_simulated_store(void *where, uint32_t size, uint64_t value);
@@ -787,8 +780,7 @@ void wvu_simulated_barrier(void)
     drain(sim.current);
 }
 
-/* ---- os.h: memory
- * ----------------------------------------------------------------------------------- */
+/* ---- os.h: memory --------------------------------------------------------------------------- */
 
 void *wvu_os_alloc(size_t size, uint32_t tag)
 {
@@ -850,8 +842,7 @@ void wvu_os_free(void *bytes, uint32_t tag)
     free(memory);
 }
 
-/* ---- os.h: locks and mutexes
- * ------------------------------------------------------------------------ */
+/* ---- os.h: locks and mutexes ---------------------------------------------------------------- */
 
 /* A struct of opaque numbers is used as another type: through memory of the same object, as the
  * host's right (os.h), and always as the same type. */
@@ -936,8 +927,7 @@ void wvu_mutex_release(wvu_mutex *mutex)
     passive("wvu_mutex_release");
 }
 
-/* ---- os.h: events
- * ------------------------------------------------------------------------------------ */
+/* ---- os.h: events --------------------------------------------------------------------------- */
 
 wvu_status wvu_event_init(wvu_event *event)
 {
@@ -1007,8 +997,7 @@ wvu_status wvu_event_wait(wvu_event *event, uint64_t timeout_ns)
     return WVU_STATUS_OK;
 }
 
-/* ---- os.h: threads
- * ----------------------------------------------------------------------------------- */
+/* ---- os.h: threads -------------------------------------------------------------------------- */
 
 wvu_status wvu_thread_start(wvu_thread *thread, const char *name, void (*body)(void *),
                             void *context)
@@ -1041,8 +1030,7 @@ void wvu_thread_join(wvu_thread *thread)
     t->serial = 0;
 }
 
-/* ---- os.h: run-down
- * ------------------------------------------------------------------------------------ */
+/* ---- os.h: run-down ------------------------------------------------------------------------- */
 
 wvu_status wvu_rundown_init(wvu_rundown *rundown)
 {
@@ -1120,8 +1108,7 @@ void wvu_rundown_reopen(wvu_rundown *rundown)
     r->closed = false;
 }
 
-/* ---- os.h: clocks, random numbers, log
- * ----------------------------------------------------------- */
+/* ---- os.h: clocks, random numbers, log ------------------------------------------------------ */
 
 int64_t wvu_os_system_time(void)
 {
