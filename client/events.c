@@ -25,19 +25,24 @@
 
 /* A key must leave room for the NUL that ends its literal, and the member must be as wide as its kind
  * says (an ENUM or BOOL is 32 bits). */
-#define SIZE_OF_U32               4
-#define SIZE_OF_U64               8
-#define SIZE_OF_BOOL              4
-#define SIZE_OF_ADDRESS           8
-#define SIZE_OF_KEY               8
-#define SIZE_OF_STATUS            4
-#define SIZE_OF_TEXT              sizeof(struct wvu_text)
-#define SIZE_OF_LIST              sizeof(struct wvu_text)
-#define SIZE_OF_HEX               sizeof(struct wvu_text)
-#define SIZE_OF_LOSSES            sizeof(struct wvu_text)
-#define SIZE_OF_ENUM_CREATE_CAUSE 4
-#define SIZE_OF_ENUM_HOST         4
-#define SIZE_OF_ENUM_PROBE_STATE  4
+#define SIZE_OF_U32                     4
+#define SIZE_OF_U64                     8
+#define SIZE_OF_BOOL                    4
+#define SIZE_OF_ADDRESS                 8
+#define SIZE_OF_KEY                     8
+#define SIZE_OF_STATUS                  4
+#define SIZE_OF_TEXT                    sizeof(struct wvu_text)
+#define SIZE_OF_LIST                    sizeof(struct wvu_text)
+#define SIZE_OF_HEX                     sizeof(struct wvu_text)
+#define SIZE_OF_LOSSES                  sizeof(struct wvu_text)
+#define SIZE_OF_ENUM_CREATE_CAUSE       4
+#define SIZE_OF_ENUM_HOST               4
+#define SIZE_OF_ENUM_PROBE_STATE        4
+#define SIZE_OF_ENUM_REG_TYPE           4
+#define SIZE_OF_ENUM_REG_DISPOSITION    4
+#define SIZE_OF_ENUM_COMMAND            4
+#define SIZE_OF_ENUM_MITIGATION_ACTION  4
+#define SIZE_OF_ENUM_MITIGATION_OUTCOME 4
 #define WVU_FIELD(structure, kind, json, member, description)                                      \
     _Static_assert(KEY_SIZE(json) < WVU_KEY_ROOM, "the name of " #json " is too long");            \
     _Static_assert(sizeof(((struct structure *)0)->member) == SIZE_OF_##kind,                      \
@@ -112,7 +117,7 @@ uint16_t wvu_event_at(unsigned index)
 /* ---- names of values ----------------------------------------------------------------------------- */
 
 #define ENUM_KINDS  (WVU_KINDS - WVU_KIND_ENUM_CREATE_CAUSE)
-#define ENUM_VALUES 8 /* a larger value in enums.def does not compile */
+#define ENUM_VALUES 24 /* a larger value in enums.def does not compile */
 
 static const struct wvu_name enum_names[ENUM_KINDS][ENUM_VALUES] = {
 #define WVU_ENUM(kind, value, name)                                                                \

@@ -26,6 +26,11 @@ enum wvu_kind {
     WVU_KIND_ENUM_HOST,
     WVU_KIND_ENUM_PROBE_STATE,
     WVU_KIND_ENUM_LOSS_CAUSE,
+    WVU_KIND_ENUM_REG_TYPE,
+    WVU_KIND_ENUM_REG_DISPOSITION,
+    WVU_KIND_ENUM_COMMAND,
+    WVU_KIND_ENUM_MITIGATION_ACTION,
+    WVU_KIND_ENUM_MITIGATION_OUTCOME,
     WVU_KINDS
 };
 
@@ -51,7 +56,7 @@ struct wvu_event {
 
 /* A name ready for output, quotes included; size 0: there is none. */
 struct wvu_name {
-    char quoted[23];
+    char quoted[31];
     uint8_t size;
 };
 

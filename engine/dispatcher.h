@@ -45,6 +45,11 @@ void wvu_dispatcher_destroy(struct wvu_dispatcher *dispatcher);
 void wvu_dispatcher_connected(struct wvu_dispatcher *dispatcher);
 void wvu_dispatcher_disconnected(struct wvu_dispatcher *dispatcher);
 
+/* PASSIVE, by the port, before connected: the reader's process id. 0 from the start and after each
+ * disconnected. The second is Any. */
+void wvu_dispatcher_name_reader(struct wvu_dispatcher *dispatcher, uint32_t process_id);
+uint32_t wvu_dispatcher_reader(const struct wvu_dispatcher *dispatcher);
+
 /* Any. True when producers that can wait should: the queue is nearly full and a connected reader
  * has made progress lately, so that room will come. Only hosts whose source has a buffer of its own
  * ask. */

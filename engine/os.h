@@ -92,6 +92,10 @@ uint64_t wvu_os_uptime(void);     /* ns; monotonic; the clock of every time-out 
  */
 wvu_status wvu_os_random(void *buffer, size_t size);
 
+/* ---- case: PASSIVE. The unit that a UTF-16 unit is compared as where the host's file names ignore case; the
+ * unit itself elsewhere. ---- */
+uint16_t wvu_os_upcase(uint16_t unit);
+
 /* ---- log sink: Any (on Windows the engine logs texts in ANSI only). One call is one line; the
  * host adds time, level and line end. Formats: %s %c %d %u %x %lld %llu %llx and widths; nothing
  * else. */

@@ -34,7 +34,7 @@ struct wvu_queue_counters {
     uint64_t cut;        /* records with at least one text cut */
 };
 
-#define WVU_EVENT_KINDS  16u /* counted apart; see wvu_event_index in record.h */
+#define WVU_EVENT_KINDS  24u /* counted apart; see wvu_event_index in record.h */
 #define WVU_LOSS_ENTRIES (WVU_LOSS_CAUSES * WVU_EVENT_KINDS)
 
 /* What a take found lost since the last one. Numbered losses form one range that ends just before

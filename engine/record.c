@@ -15,16 +15,17 @@ static const uint16_t event_types[] = {
 #define WVU_EVENT(number, name, structure, description) (number),
 #include "winvirtue/events.def"
 };
-_Static_assert(sizeof event_types / sizeof event_types[0] <= WVU_EVENT_KINDS,
-               "raise WVU_EVENT_KINDS");
 
 uint32_t wvu_event_index(uint16_t type)
 {
-    for (uint32_t i = 1; i < sizeof event_types / sizeof event_types[0]; i++) {
-        if (event_types[i] == type)
-            return i;
+    switch (type) {
+#define WVU_EVENT(number, name, structure, description)                                            \
+    case (number):                                                                                 \
+        return WVU_EVENT_INDEX_##name;
+#include "winvirtue/events.def"
+    default:
+        return WVU_EVENT_INDEX_NONE;
     }
-    return 0;
 }
 
 uint16_t wvu_event_type_at(uint32_t index)

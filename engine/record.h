@@ -62,6 +62,15 @@ void wvu_record_plan(struct wvu_record_plan *plan, uint16_t type, uint16_t fixed
 void wvu_record_fill_texts(struct wvu_record *record, const struct wvu_record_plan *plan,
                            const struct wvu_text_source *texts);
 
+enum wvu_event_index {
+    WVU_EVENT_INDEX_NONE = 0,
+#define WVU_EVENT(number, name, structure, description) WVU_EVENT_INDEX_##name,
+#include "winvirtue/events.def"
+    WVU_EVENT_INDICES
+};
+_Static_assert(WVU_EVENT_INDICES <= WVU_EVENT_KINDS, "raise WVU_EVENT_KINDS");
+_Static_assert(WVU_EVENT_KINDS <= 32, "masks of kinds have 32 bits");
+
 /* Index of an event type in the table of counters: 1 .. WVU_EVENT_KINDS-1; 0 for unknown types. */
 uint32_t wvu_event_index(uint16_t type);
 uint16_t wvu_event_type_at(uint32_t index); /* the reverse; 0 for 0 */

@@ -38,7 +38,22 @@ struct wvu_sensor {
     uint32_t poller_stops; /* atomic */
     uint32_t probe_count;
     struct wvu_probe *probes;
+    uint64_t filtered[WVU_EVENT_KINDS]; /* relaxed */
+    uint64_t calls[32];                 /* timed calls by the logarithm of their time; relaxed */
 };
+
+void wvu_sensor_count_filtered(struct wvu_sensor *sensor, uint16_t type)
+{
+    wvu_add64_relaxed(&sensor->filtered[wvu_event_index(type)], 1);
+}
+
+void wvu_sensor_time_call(struct wvu_sensor *sensor, uint64_t ns)
+{
+    uint32_t bucket = 0;
+    while (bucket < 31 && ns >> (bucket + 1) != 0)
+        bucket++;
+    wvu_add64_relaxed(&sensor->calls[bucket], 1);
+}
 
 struct wvu_dispatcher *wvu_sensor_dispatcher(struct wvu_sensor *sensor)
 {

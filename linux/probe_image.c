@@ -85,9 +85,12 @@ void wvu_image_probe_module(struct wvu_probe *probe, const struct wvu_sample_mod
     wvu_probe_commit(probe, &to->record);
 }
 
+static const uint16_t events[] = {WVU_EVENT_ImageLoad, 0};
+
 const struct wvu_probe_definition wvu_image_probe = {
     .name = "ImageLoad",
     .attributes = WVU_PROBE_REAL_TIME | WVU_PROBE_ENABLED_AT_START | WVU_PROBE_DYNAMIC,
+    .events = events,
     .start = start,
     .stop = stop,
 };

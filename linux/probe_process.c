@@ -113,9 +113,12 @@ void wvu_process_probe_destroyed(struct wvu_probe *probe, const struct wvu_destr
     wvu_probe_commit(probe, &to->record);
 }
 
+static const uint16_t events[] = {WVU_EVENT_ProcessCreate, WVU_EVENT_ProcessDestroy, 0};
+
 const struct wvu_probe_definition wvu_process_probe = {
     .name = "ProcessCreate",
     .attributes = WVU_PROBE_REAL_TIME | WVU_PROBE_ENABLED_AT_START | WVU_PROBE_DYNAMIC,
+    .events = events,
     .start = start,
     .stop = stop,
 };

@@ -191,9 +191,12 @@ static void stop(struct wvu_probe *probe)
                       (unsigned)status);
 }
 
+static const uint16_t events[] = {WVU_EVENT_ProcessCreate, WVU_EVENT_ProcessDestroy, 0};
+
 const struct wvu_probe_definition wvu_process_probe = {
     .name = "ProcessCreate",
     .attributes = WVU_PROBE_REAL_TIME | WVU_PROBE_ENABLED_AT_START | WVU_PROBE_DYNAMIC,
+    .events = events,
     .start = start,
     .stop = stop,
 };

@@ -95,7 +95,8 @@ struct wvu_request {
     uint32_t reserved; /* 0 */
 };
 
-/* A response is this and data_size bytes of data, whatever the command. */
+/* A response is this and data_size bytes of data, whatever the command. When status is not 0 the data is a
+ * text (UTF-8, not terminated) that says why, in words; it may be empty. */
 struct wvu_response {
     uint16_t version; /* WVU_PROTOCOL_VERSION */
     uint16_t size;    /* of this structure */
@@ -104,11 +105,29 @@ struct wvu_response {
     uint32_t data_size;
 };
 
-/* A request and its data are never larger than this. */
-#define WVU_REQUEST_MAX 4096u
+/* A request with its data, and a response with its, are never larger than this. */
+#define WVU_REQUEST_MAX  65536u
+#define WVU_RESPONSE_MAX 65536u
 
+/* 0 to 7 are the numbers of the first WinVirtUE. Texts are UTF-8, not terminated. "Changes" marks the
+ * commands that are told in the stream (CommandExecuted), whether they succeed or not. */
 enum wvu_command {
-    WVU_COMMAND_ECHO = 0 /* answers with the request's data */
+    WVU_COMMAND_ECHO = 0,             /* data: anything; the response has the same */
+    WVU_COMMAND_ENABLE_PROBE = 1,     /* changes; probe_id: one probe, or zero for all */
+    WVU_COMMAND_DISABLE_PROBE = 2,    /* changes; likewise */
+    WVU_COMMAND_ENABLE_UNLOAD = 3,    /* changes; the sensor may be stopped again */
+    WVU_COMMAND_DISABLE_UNLOAD = 4,   /* changes; the sensor refuses to be stopped or unloaded */
+    WVU_COMMAND_ENUMERATE_PROBES = 5, /* response: one struct wvu_probe_entry after the other */
+    WVU_COMMAND_CONFIGURE_PROBE =
+        6,                         /* changes; probe_id, or zero: every probe must take it; text */
+    WVU_COMMAND_ONE_SHOT_KILL = 7, /* changes; text: a process id, maybe a blank and key=0x... */
+    WVU_COMMAND_GET_STATISTICS = 16, /* response: struct wvu_statistics and what follows it */
+    WVU_COMMAND_SET_LOG = 17,        /* changes; text: MODULE=LEVEL, separated by blanks */
+    WVU_COMMAND_GET_SCHEMA = 18,     /* response: text; see docs/protocol.md */
+    WVU_COMMAND_SET_FILTER = 19,     /* changes; text: all rules; empty: none */
+    WVU_COMMAND_SHUTDOWN = 20,       /* changes; Linux: the sensor stops */
+    WVU_COMMAND_GET_STATUS = 21,     /* response: struct wvu_sensor_status and its texts */
+    WVU_COMMAND_GET_FILTER = 22      /* response: text: the rules in force, as they were given */
 };
 
 /* ---- records ------------------------------------------------------------------------------- */
@@ -154,6 +173,79 @@ struct wvu_loss {
     uint64_t count;
 };
 
+/* ---- data of responses ---------------------------------------------------------------------- */
+
+/* Texts here are UTF-8; `offset` of a text counts from the start of the structure it is in. */
+
+/* One probe. `fixed_size` is where the texts begin: later versions may append members before it. */
+struct wvu_probe_entry {
+    uint32_t size; /* of this entry with its texts; a multiple of 8: the next entry begins there */
+    uint32_t fixed_size;
+    uint8_t probe_id[16];
+    uint32_t
+        attributes; /* WVU_PROBE_... of engine/probe.h: 2 real time, 4 temporal, 8 enabled at start */
+    uint32_t condition; /* enum wvu_probe_condition */
+    int32_t status;     /* why it failed */
+    uint32_t reserved;
+    uint64_t operations;  /* events and runs since the sensor started */
+    uint64_t filtered;    /* events that a filter or a switched-off kind kept away */
+    uint64_t interval_ns; /* 0 unless temporal */
+    int64_t last_run;     /* of the last event or run: 100 ns since 1601 UTC; 0: never */
+    struct wvu_text name;
+    struct wvu_text configuration; /* key=value, one a line: what ConfigureProbe takes */
+    struct wvu_text reason;        /* why it failed, in words */
+    uint32_t tail;                 /* 0 */
+};
+
+/* Counters since the sensor started. After these (at `size`) stand event_count entries of event_size bytes,
+ * then the host's own counters as text (`host_counters`: key=value, one a line). */
+struct wvu_statistics {
+    uint32_t size;
+    uint32_t event_size;
+    uint32_t event_count;
+    uint32_t callback_sample; /* one call of a probe in so many was timed */
+#define WVU_STATISTIC(member, json, description) uint64_t member;
+#include "statistics.def"
+    uint64_t callback_ns
+        [32]; /* timed calls that took 2^n to 2^(n+1) - 1 ns; the last: longer ones, too */
+    struct wvu_text host_counters;
+    uint32_t reserved;
+};
+
+#define WVU_STATISTICS_CAUSES 8u
+
+/* Of one event type. */
+struct wvu_event_statistics {
+    uint16_t type; /* 0: of types that are not known to the counters */
+    uint16_t reserved[3];
+    uint64_t accepted;  /* numbers given */
+    uint64_t delivered; /* replied to */
+    uint64_t filtered;  /* kept away by a filter, or because the kind is switched off */
+    uint64_t cut;       /* with at least one text cut */
+    uint64_t lost[WVU_STATISTICS_CAUSES]; /* by enum wvu_loss_cause */
+};
+
+struct wvu_sensor_status {
+    uint32_t size; /* of this structure: the texts begin here */
+    uint32_t host; /* enum wvu_host_kind */
+    uint8_t boot_id[16];
+    uint8_t sensor_id[16];
+    int64_t started;    /* 100 ns since 1601 UTC */
+    uint64_t uptime_ns; /* of the sensor */
+    uint32_t protocol_version;
+    uint32_t process_id;        /* of the sensor; 4 (System) on Windows */
+    uint32_t is_protected;      /* 1: it refuses to be stopped */
+    uint32_t reader_process_id; /* who reads the events; 0: nobody */
+    uint32_t queue_records;     /* bounds */
+    uint32_t queue_bytes;
+    uint32_t filter_rules;
+    struct wvu_text host_name;
+    struct wvu_text sensor_version;
+    struct wvu_text system_version;
+    struct wvu_text configuration; /* as in SensorStart */
+    struct wvu_text log;           /* MODULE=LEVEL, one a line */
+};
+
 enum wvu_event_type {
     WVU_EVENT_NONE = 0,
 #define WVU_EVENT(number, name, structure, description) WVU_EVENT_##name = (number),
@@ -182,6 +274,21 @@ enum wvu_probe_condition {
     WVU_PROBE_STOPPED = 0,
     WVU_PROBE_RUNNING = 1,
     WVU_PROBE_FAILED = 2 /* it could not start, or stopped by itself; status and reason say why */
+};
+
+enum wvu_mitigation_action {
+    WVU_MITIGATION_NONE = 0,
+    WVU_MITIGATION_TERMINATE = 1, /* a process that runs is ended */
+    WVU_MITIGATION_DENY = 2       /* a program is kept from running */
+};
+
+enum wvu_mitigation_outcome {
+    WVU_OUTCOME_UNKNOWN = 0,
+    WVU_OUTCOME_REPORTED = 1,  /* the rule only reports: this is what it would have acted on */
+    WVU_OUTCOME_PREVENTED = 2, /* not one instruction of the program ran */
+    WVU_OUTCOME_ENDED = 3,     /* the process was ended after it had begun */
+    WVU_OUTCOME_REFUSED = 4,   /* the target is one that must not be ended; reason says why */
+    WVU_OUTCOME_FAILED = 5     /* it was tried; status and reason say why not */
 };
 
 enum wvu_host_kind { WVU_HOST_LINUX = 1, WVU_HOST_WINDOWS = 2, WVU_HOST_SIMULATED = 3 };
@@ -280,6 +387,97 @@ struct wvu_events_lost {
     uint32_t reserved;
 };
 
+struct wvu_thread_create {
+    struct wvu_record record; /* process: the one that the thread belongs to */
+    uint64_t start_address;   /* user addresses only */
+    uint64_t win32_start_address;
+    uint64_t creator_process_key;
+    uint32_t thread_id;
+    uint32_t creator_process_id;
+    uint32_t creator_thread_id;
+    uint32_t is_start_address_valid;
+    uint32_t remote; /* 1: another process made it */
+    struct wvu_text thread_name;
+};
+
+struct wvu_thread_destroy {
+    struct wvu_record record;
+    uint32_t thread_id;
+    uint32_t reserved;
+};
+
+struct wvu_process_list_validation_failed {
+    struct wvu_record record;
+    uint64_t eprocess; /* Windows: keyed hash of the process object */
+    int32_t status;
+    struct wvu_text in_lists; /* each name followed by a NUL */
+    struct wvu_text not_in_lists;
+    struct wvu_text image_file_name;
+};
+
+/* All registry events have the same members. */
+#define WVU_REGISTRY_STRUCTURE(name)                                                               \
+    struct name {                                                                                  \
+        struct wvu_record record; /* process: the one that called */                               \
+        uint64_t eprocess;        /* keyed hashes of the process and the key object */             \
+        uint64_t object;                                                                           \
+        uint32_t thread_id;                                                                        \
+        int32_t status; /* of the operation, as the caller got it */                               \
+        uint32_t type;  /* REG_... */                                                              \
+        uint32_t data_size;                                                                        \
+        uint32_t desired_access;                                                                   \
+        uint32_t granted_access;                                                                   \
+        uint32_t options;                                                                          \
+        uint32_t disposition; /* 1: the key was made, 2: it was there */                           \
+        uint32_t information_class;                                                                \
+        struct wvu_text key_name;   /* the whole path */                                           \
+        struct wvu_text value_name; /* known and empty: the key's default value */                 \
+        struct wvu_text new_name;                                                                  \
+        struct wvu_text data; /* the first bytes of the value's data */                            \
+        uint32_t reserved;                                                                         \
+    }
+WVU_REGISTRY_STRUCTURE(wvu_reg_query_value_key_info);
+WVU_REGISTRY_STRUCTURE(wvu_reg_create_key_info);
+WVU_REGISTRY_STRUCTURE(wvu_reg_set_value_key_info);
+WVU_REGISTRY_STRUCTURE(wvu_reg_open_key_info);
+WVU_REGISTRY_STRUCTURE(wvu_reg_delete_value_key_info);
+WVU_REGISTRY_STRUCTURE(wvu_reg_rename_key_info);
+WVU_REGISTRY_STRUCTURE(wvu_reg_delete_key_info);
+
+/* The record's process is the one that gave the command. */
+struct wvu_command_executed {
+    struct wvu_record record;
+    uint32_t command; /* enum wvu_command */
+    int32_t status;
+    uint32_t user_id;
+    struct wvu_text user_sid;
+    struct wvu_text image_file_name; /* of the program that gave it */
+    struct wvu_text target;          /* name of a probe, a process */
+    struct wvu_text detail;          /* what was set; or why it failed */
+};
+
+/* The record's process is the target. */
+struct wvu_mitigated {
+    struct wvu_record record;
+    uint32_t action;  /* enum wvu_mitigation_action */
+    uint32_t outcome; /* enum wvu_mitigation_outcome */
+    int32_t status;
+    uint32_t requester_process_id; /* whose command it was; 0: a rule's */
+    struct wvu_text rule;
+    struct wvu_text image_file_name; /* of the target */
+    struct wvu_text reason;
+    uint32_t reserved;
+};
+
+/* The record's process is the one that tried. */
+struct wvu_stop_refused {
+    struct wvu_record record;
+    uint32_t user_id;
+    struct wvu_text attempt; /* how it was tried */
+    struct wvu_text image_file_name;
+    uint32_t reserved;
+};
+
 /* The bit of a field in wvu_record.present: WVU_PRESENT(wvu_process_destroy, Signal). */
 #define WVU_PRESENT(structure, json) (UINT64_C(1) << WVU_FIELD_INDEX_##structure##_##json)
 
@@ -317,6 +515,17 @@ WVU_LAYOUT(struct wvu_sensor_start, 136);
 WVU_LAYOUT(struct wvu_sensor_stop, 112);
 WVU_LAYOUT(struct wvu_probe_state_changed, 104);
 WVU_LAYOUT(struct wvu_events_lost, 112);
+WVU_LAYOUT(struct wvu_thread_create, 128);
+WVU_LAYOUT(struct wvu_thread_destroy, 80);
+WVU_LAYOUT(struct wvu_process_list_validation_failed, 120);
+WVU_LAYOUT(struct wvu_reg_query_value_key_info, 176);
+WVU_LAYOUT(struct wvu_reg_delete_key_info, 176);
+WVU_LAYOUT(struct wvu_command_executed, 136);
+WVU_LAYOUT(struct wvu_mitigated, 128);
+WVU_LAYOUT(struct wvu_stop_refused, 104);
+WVU_LAYOUT(struct wvu_probe_entry, 112);
+WVU_LAYOUT(struct wvu_event_statistics, 104);
+WVU_LAYOUT(struct wvu_sensor_status, 144);
 #undef WVU_LAYOUT
 
 #endif

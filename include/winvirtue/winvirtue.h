@@ -96,6 +96,42 @@ WVU_API int wvu_reply_all(wvu_client *client);
 
 WVU_API void wvu_close(wvu_client *client); /* NULL is allowed */
 
+/* ---- commands ---------------------------------------------------------------------------------
+ * A connection to the command port of a sensor. One thread at a time for each. */
+
+typedef struct wvu_control wvu_control;
+
+/* Connects to the command port; `run_dir` and `timeout_ms` as wvu_connect, and the same errors.
+ * CONNECTION_LIMIT: too many clients are connected (they are tried again until the time is over). */
+WVU_API int wvu_control_open(const char *run_dir, int timeout_ms, wvu_control **control);
+
+/* Sends one request and waits for its response. `probe_id`: 16 bytes, NULL: zero. `data`: `size` bytes, at
+ * most WVU_REQUEST_MAX - sizeof(struct wvu_request). 0: *response is the sensor's answer, whatever its
+ * status; it stays until the next request or close. TIMEOUT: none within timeout_ms (-1: as long as it
+ * takes). DISCONNECTED, BAD_MESSAGE, IO_ERROR: as wvu_get. After anything but 0 close the connection. */
+WVU_API int wvu_control_request(wvu_control *control, uint32_t command, const uint8_t *probe_id,
+                                const void *data, size_t size, int timeout_ms,
+                                const struct wvu_response **response);
+
+/* The data of a response and how many bytes; NULL and 0 when it has none. */
+WVU_API const void *wvu_response_data(const struct wvu_response *response, size_t *size);
+
+/* The probe after `entry` in the response to ENUMERATE_PROBES; the first one for NULL; NULL at the end, or
+ * when the data is not what it should be. */
+WVU_API const struct wvu_probe_entry *wvu_next_probe(const struct wvu_response *response,
+                                                     const struct wvu_probe_entry *entry);
+
+/* Checked views of the data of other responses; NULL when the data is not what it should be. */
+WVU_API const struct wvu_statistics *wvu_response_statistics(const struct wvu_response *response);
+WVU_API const struct wvu_event_statistics *
+wvu_event_statistics_at(const struct wvu_statistics *statistics, uint32_t index);
+WVU_API const struct wvu_sensor_status *wvu_response_status(const struct wvu_response *response);
+/* A text of one of these structures (checked with them); not terminated. */
+WVU_API const char *wvu_structure_text(const void *structure, const struct wvu_text *text,
+                                       size_t *size);
+
+WVU_API void wvu_control_close(wvu_control *control); /* NULL is allowed */
+
 /* ---- decoding: any thread, no client needed ---------------------------------------------------- */
 
 /* Checks `size` bytes that should be one message body (struct wvu_batch and records) from anywhere.

@@ -57,19 +57,14 @@ static wvu_status broken_start(struct wvu_probe *probe, char *reason)
     return WVU_STATUS_NOT_SUPPORTED;
 }
 
-static wvu_status probe_configure(struct wvu_probe *probe, const char *text, size_t length,
-                                  char *reason)
+static void probe_configured(struct wvu_probe *probe)
 {
     struct kernel *kernel = probe->host;
 
-    if (length != 0 && text[0] == '!') {
-        snprintf(reason, 256, "line 1: '!' is no key");
-        return WVU_STATUS_INVALID_PARAMETER;
-    }
-    probe->interval_ns = (1 + wvu_sim_random(30)) * WVU_SIM_MS;
     kernel->configured++;
-    return WVU_STATUS_OK;
 }
+
+static const struct wvu_setting probe_settings[] = {{"pace", 1, 30, 10}, {NULL, 0, 0, 0}};
 
 static wvu_status clock_run(struct wvu_probe *probe)
 {
@@ -90,13 +85,15 @@ static const struct wvu_probe_definition definitions[KERNEL_PROBES] = {
                         .attributes = WVU_PROBE_REAL_TIME | WVU_PROBE_DYNAMIC,
                         .start = probe_start,
                         .stop = probe_stop,
-                        .configure = probe_configure},
+                        .settings = probe_settings,
+                        .configured = probe_configured},
     [KERNEL_PROBE_CLOCK] = {.name = "Clock",
                             .attributes = WVU_PROBE_TEMPORAL | WVU_PROBE_DYNAMIC,
                             .interval_ns = 10 * WVU_SIM_MS,
                             .start = probe_start,
                             .stop = probe_stop,
-                            .configure = probe_configure,
+                            .settings = probe_settings,
+                            .configured = probe_configured,
                             .run = clock_run},
     [KERNEL_PROBE_BROKEN] = {.name = "Broken",
                              .attributes = WVU_PROBE_REAL_TIME | WVU_PROBE_ENABLED_AT_START,

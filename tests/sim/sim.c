@@ -63,7 +63,7 @@ static void request(struct world *world)
 {
     struct wvu_probe *b = wvu_sensor_find_probe(world->sensor, "b");
     struct wvu_probe *clock = wvu_sensor_find_probe(world->sensor, "CLOCK");
-    static const char *const words[] = {"kill", "1"};
+    static const struct wvu_mitigation nothing = {0};
     struct wvu_probe_state state;
     char reason[256];
 
@@ -88,11 +88,13 @@ static void request(struct world *world)
         wvu_probe_read_state(b, &state);
         break;
     case 6:
-        (void)wvu_probe_configure(clock, "x", wvu_sim_random(2), reason);
-        (void)wvu_probe_configure(b, "!", 1, reason);
+        (void)wvu_probe_configure(clock, "pace=3 repeat-interval=1", 6 + 18 * wvu_sim_random(2),
+                                  reason);
+        wvu_sim_check(wvu_probe_configure(b, "!", 1, reason) == WVU_STATUS_INVALID_PARAMETER,
+                      "a probe takes '!'");
         break;
     case 7:
-        wvu_sim_check(wvu_probe_mitigate(b, 2, words, reason) == WVU_STATUS_NOT_SUPPORTED,
+        wvu_sim_check(wvu_probe_mitigate(b, &nothing, reason) == WVU_STATUS_NOT_SUPPORTED,
                       "a probe without mitigate does something");
         break;
     case 8:

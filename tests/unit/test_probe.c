@@ -23,8 +23,8 @@ static struct {
     wvu_status start_status;
     wvu_status run_status;
     bool event_in_start;
-    char configured[32];
-    uint32_t words;
+    uint32_t configured;
+    uint32_t target;
     uint64_t run_takes_ns;
 } asked;
 
@@ -66,16 +66,16 @@ static void add_state(struct wvu_probe *probe, struct wvu_probe_state *state)
     state->operations += 1000;
 }
 
-static wvu_status configure(struct wvu_probe *probe, const char *text, size_t length, char *reason)
+static void configured(struct wvu_probe *probe)
 {
-    if (length > 20) {
-        snprintf(reason, 256, "line 1: too long");
-        return WVU_STATUS_INVALID_PARAMETER;
-    }
-    memcpy(asked.configured, text, length);
-    probe->interval_ns = 3 * WVU_SIM_MS;
-    return WVU_STATUS_OK;
+    (void)probe;
+    asked.configured++;
 }
+
+static const struct wvu_setting full_settings[] = {
+    {"depth", 2, 30, 7}, {"deep", 0, 1, 0}, {NULL, 0, 0, 0}};
+static const uint16_t events[] = {WVU_EVENT_ImageLoad, WVU_EVENT_ThreadCreate, 0};
+static const uint16_t quiet[] = {WVU_EVENT_ThreadCreate, 0};
 
 static void on_poll(struct wvu_probe *probe, uint64_t now)
 {
@@ -93,14 +93,14 @@ static wvu_status run(struct wvu_probe *probe)
     return asked.run_status;
 }
 
-static wvu_status mitigate(struct wvu_probe *probe, uint32_t count, const char *const *words,
+static wvu_status mitigate(struct wvu_probe *probe, const struct wvu_mitigation *mitigation,
                            char *reason)
 {
     (void)probe;
-    asked.words = count;
-    if (strcmp(words[0], "block") == 0)
+    asked.target = mitigation->process_id;
+    if (mitigation->action == WVU_MITIGATION_TERMINATE)
         return WVU_STATUS_OK;
-    snprintf(reason, 256, "no action '%s'", words[0]);
+    snprintf(reason, 256, "no action %u", mitigation->action);
     return WVU_STATUS_INVALID_PARAMETER;
 }
 
@@ -115,7 +115,10 @@ static const struct wvu_probe_definition full = {.name = "Full",
                                                  .start = start,
                                                  .stop = stop,
                                                  .state = add_state,
-                                                 .configure = configure,
+                                                 .events = events,
+                                                 .quiet = quiet,
+                                                 .settings = full_settings,
+                                                 .configured = configured,
                                                  .on_poll = on_poll,
                                                  .run = run,
                                                  .mitigate = mitigate};
@@ -424,38 +427,86 @@ SIMULATED(its_state_counts_events)
 
 SIMULATED(what_a_probe_does_not_do_is_not_supported)
 {
-    static const char *const words[] = {"block"};
+    static const struct wvu_mitigation block = {.action = WVU_MITIGATION_TERMINATE};
     struct fixture f;
 
     begin(&f);
-    check_equal(wvu_probe_configure(f.plain, "a=1", 3, f.reason), WVU_STATUS_NOT_SUPPORTED);
+    check_equal(wvu_probe_configure(f.plain, "a=1", 3, f.reason), WVU_STATUS_INVALID_PARAMETER);
     check(f.reason[0] != '\0');
     f.reason[0] = '\0';
-    check_equal(wvu_probe_mitigate(f.plain, 1, words, f.reason), WVU_STATUS_NOT_SUPPORTED);
+    check_equal(wvu_probe_mitigate(f.plain, &block, f.reason), WVU_STATUS_NOT_SUPPORTED);
     check(f.reason[0] != '\0');
     check_equal(wvu_probe_poll(f.plain, wvu_os_uptime()), WVU_TIMEOUT_NONE);
     end(&f);
 }
 
-SIMULATED(requests_reach_the_probe_with_reasons)
+SIMULATED(what_a_probe_is_asked_to_do_reaches_it)
 {
-    static const char *const block[] = {"block", "1"};
-    static const char *const fly[] = {"fly"};
+    static const struct wvu_mitigation end_it = {.action = WVU_MITIGATION_TERMINATE,
+                                                 .process_id = 42};
+    static const struct wvu_mitigation fly = {.action = 77};
     struct fixture f;
 
     begin(&f);
     memset(f.reason, '#', sizeof f.reason);
-    check_equal(wvu_probe_configure(f.full, "interval=3", 10, f.reason), WVU_STATUS_OK);
+    check_equal(wvu_probe_mitigate(f.full, &end_it, f.reason), WVU_STATUS_OK);
+    check_equal(asked.target, 42);
     check_equal(f.reason[0], '\0');
-    check(strcmp(asked.configured, "interval=3") == 0);
-    check_equal(wvu_probe_configure(f.full, "interval=3 and much more", 24, f.reason),
+    check_equal(wvu_probe_mitigate(f.full, &fly, f.reason), WVU_STATUS_INVALID_PARAMETER);
+    check(strcmp(f.reason, "no action 77") == 0);
+    end(&f);
+}
+
+static void expect_refusal(struct fixture *f, const char *text, const char *reason)
+{
+    char before[256], after[256];
+    wvu_probe_describe(f->full, before, sizeof before);
+    check_equal(wvu_probe_configure(f->full, text, strlen(text), f->reason),
                 WVU_STATUS_INVALID_PARAMETER);
-    check(strcmp(f.reason, "line 1: too long") == 0);
-    check_equal(wvu_probe_mitigate(f.full, 2, block, f.reason), WVU_STATUS_OK);
-    check_equal(asked.words, 2);
-    check_equal(f.reason[0], '\0');
-    check_equal(wvu_probe_mitigate(f.full, 1, fly, f.reason), WVU_STATUS_INVALID_PARAMETER);
-    check(strcmp(f.reason, "no action 'fly'") == 0);
+    if (strcmp(f->reason, reason) != 0)
+        wvu_sim_fail("'%s' is refused with: %s", text, f->reason);
+    wvu_probe_describe(f->full, after, sizeof after);
+    check(strcmp(before, after) == 0);
+}
+
+SIMULATED(a_configuration_is_taken_as_a_whole_or_not_at_all)
+{
+    struct fixture f;
+    char text[256];
+
+    begin(&f);
+    wvu_probe_describe(f.full, text, sizeof text);
+    check(strcmp(text, "repeat-interval=0\ndepth=7\ndeep=off\nImageLoad=on\nThreadCreate=off") ==
+          0);
+    expect_refusal(&f, "", "nothing is set: give key=value");
+    expect_refusal(&f, "depth", "'depth' is not of the form key=value");
+    expect_refusal(&f, "depth=3 height=3", "'height' is not a setting of this probe");
+    expect_refusal(&f, "depth=1", "'depth' must be 2 to 30");
+    expect_refusal(&f, "depth=99999999999999999999", "'depth' must be 2 to 30");
+    expect_refusal(&f, "deep=maybe", "'deep' must be on or off");
+    expect_refusal(&f, "depth=3 depth=4", "'depth' is given twice");
+    expect_refusal(&f, "ImageLoad=off imageload=on", "'imageload' is given twice");
+    expect_refusal(&f, "repeat-interval=0", "'repeat-interval' must be 1 to 86400");
+    check_equal(asked.configured, 0);
+
+    check(wvu_probe_kind_is_on(f.full, WVU_EVENT_ImageLoad));
+    check(!wvu_probe_wants(f.full, WVU_EVENT_ThreadCreate, WVU_WANTED_ALL));
+    check_equal(wvu_probe_start(f.full, f.reason), WVU_STATUS_OK);
+    const char *all = "DEPTH=0x1E\r\ndeep=on threadcreate=on ImageLoad=0\trepeat-interval=86400\n";
+    check_equal(wvu_probe_check(f.full, all, strlen(all), f.reason), WVU_STATUS_OK);
+    check_equal(asked.configured, 0);
+    check_equal(wvu_probe_configure(f.full, all, strlen(all), f.reason), WVU_STATUS_OK);
+    check_equal(asked.configured, 1);
+    wvu_probe_describe(f.full, text, sizeof text);
+    check(strcmp(text,
+                 "repeat-interval=86400\ndepth=30\ndeep=on\nImageLoad=off\nThreadCreate=on") == 0);
+    check_equal(wvu_probe_setting(f.full, 0), 30);
+    check(wvu_probe_wants(f.full, WVU_EVENT_ThreadCreate, WVU_WANTED_ALL));
+    check(!wvu_probe_wants(f.full, WVU_EVENT_ThreadCreate, 0));
+    check(!wvu_probe_wants(f.full, WVU_EVENT_ImageLoad, WVU_WANTED_ALL));
+    struct wvu_probe_state state;
+    wvu_probe_read_state(f.full, &state);
+    check_equal(state.filtered, 3);
     end(&f);
 }
 
@@ -518,7 +569,9 @@ int main(void)
         cmocka_unit_test(no_room_gives_no_record_and_is_counted),
         cmocka_unit_test(its_state_counts_events),
         cmocka_unit_test(what_a_probe_does_not_do_is_not_supported),
-        cmocka_unit_test(requests_reach_the_probe_with_reasons),
+        cmocka_unit_test(a_configuration_is_taken_as_a_whole_or_not_at_all),
+        cmocka_unit_test(what_a_probe_is_asked_to_do_reaches_it),
+        cmocka_unit_test(a_configuration_is_taken_as_a_whole_or_not_at_all),
         cmocka_unit_test(it_runs_when_it_is_due),
         cmocka_unit_test(a_long_or_failed_run_does_not_disturb_the_next),
     };

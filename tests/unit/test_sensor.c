@@ -43,15 +43,6 @@ static wvu_status run(struct wvu_probe *probe)
     return WVU_STATUS_OK;
 }
 
-static wvu_status configure(struct wvu_probe *probe, const char *text, size_t length, char *reason)
-{
-    (void)text;
-    (void)length;
-    (void)reason;
-    probe->interval_ns = WVU_SIM_MS;
-    return WVU_STATUS_OK;
-}
-
 #define AT_START (WVU_PROBE_REAL_TIME | WVU_PROBE_ENABLED_AT_START | WVU_PROBE_DYNAMIC)
 static const struct wvu_probe_definition a = {
     .name = "Alpha", .attributes = AT_START, .start = start, .stop = stop};
@@ -67,8 +58,7 @@ static const struct wvu_probe_definition t = {.name = "Tick",
                                               .interval_ns = 3600 * WVU_SIM_S,
                                               .start = start,
                                               .stop = stop,
-                                              .run = run,
-                                              .configure = configure};
+                                              .run = run};
 static const struct wvu_probe_definition *const four[] = {&a, &b, &x, &c, NULL};
 static const struct wvu_probe_definition *const temporal[] = {&t, NULL};
 static const struct wvu_probe_definition *const none[] = {NULL};
@@ -376,10 +366,11 @@ SIMULATED(the_poller_runs_what_is_due_and_sleeps_otherwise)
     check_equal(runs(), 1);
     /* Another interval takes effect from the next start or run on, not after an hour. */
     wvu_probe_stop(wvu_sensor_probe_at(f.sensor, 0), "");
-    check_equal(wvu_probe_configure(wvu_sensor_probe_at(f.sensor, 0), "", 0, reason),
-                WVU_STATUS_OK);
+    check_equal(
+        wvu_probe_configure(wvu_sensor_probe_at(f.sensor, 0), "repeat-interval=1", 17, reason),
+        WVU_STATUS_OK);
     check_equal(wvu_probe_start(wvu_sensor_probe_at(f.sensor, 0), reason), WVU_STATUS_OK);
-    wvu_sim_sleep(5 * WVU_SIM_MS + WVU_SIM_MS / 2);
+    wvu_sim_sleep(5 * WVU_SIM_S + WVU_SIM_S / 2);
     check(runs() >= 5 && runs() <= 6);
     wvu_sensor_stop(f.sensor, "");
     end(&f);
