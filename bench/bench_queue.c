@@ -134,7 +134,7 @@ static uint32_t ours_take(void *queue, uint64_t expected)
         bench_fail("the queue overwrote records although its producer waited");
     for (uint32_t i = 0; i < info->records; i++)
         check((const struct sample *)(void *)ours->batch + i, expected + i);
-    wvu_queue_delivered(ours->queue, info->records);
+    wvu_queue_delivered(ours->queue, ours->batch, info->bytes);
     return info->records;
 }
 

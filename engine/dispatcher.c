@@ -23,7 +23,7 @@
  *
  * Threads: everything in struct wvu_dispatcher belongs to the dispatcher's thread, except `lock`
  * with what it guards (connected, generation, stopping: written by port and controller) and the
- * relaxed atomics (counters, timeout, last_progress). `wake` is set by the queue's doorbell, by
+ * relaxed atomics (counters, timeout, last_progress, reader). `wake` is set by the queue's doorbell, by
  * connect, disconnect and stop; every one of these is state that is looked at again before
  * sleeping.
  *
@@ -77,12 +77,12 @@ struct wvu_dispatcher {
     uint8_t *message;
     uint32_t start;
     uint32_t size;
-    uint32_t records;    /* in the batch */
-    uint32_t from_queue; /* of these, how many the queue counts as in flight */
+    uint32_t records; /* in the batch */
     uint64_t last_sequence;
     uint32_t sends; /* of this batch */
 
     uint32_t send_timeout_ms; /* relaxed, like all below */
+    uint32_t reader;          /* process id; 0: nobody, or not known */
     uint64_t last_progress;   /* uptime of the last acknowledgement or connect; 0: not connected */
     struct wvu_dispatcher_counters counters;
 };
@@ -172,7 +172,7 @@ static bool take_batch(struct wvu_dispatcher *d)
         return false;
     }
     uint32_t first_at = records_at;
-    d->records = d->from_queue = info.records;
+    d->records = info.records;
     d->last_sequence = info.last_sequence;
     if (info.lost.first_sequence != 0) {
         uint32_t lost_size = wvu_loss_report_size(&info.lost);
@@ -201,20 +201,17 @@ static bool take_batch(struct wvu_dispatcher *d)
 /* Lets go of every record up to `acknowledged`. */
 static void release(struct wvu_dispatcher *d, uint64_t acknowledged)
 {
-    uint32_t offset = d->start + (uint32_t)sizeof(struct wvu_batch);
+    const uint32_t begin = d->start + (uint32_t)sizeof(struct wvu_batch);
+    uint32_t offset = begin;
     uint32_t end = d->start + d->size;
     uint32_t released = 0;
     while (offset < end && record_at(d, offset)->sequence <= acknowledged) {
         offset += record_at(d, offset)->size;
         released++;
     }
-    uint32_t left = d->records - released;
-    /* The EventsLost of a gap is not the queue's. It is the first one, so it goes first. */
-    uint32_t queue_left = left < d->from_queue ? left : d->from_queue;
-    wvu_queue_delivered(d->settings.queue, d->from_queue - queue_left);
-    d->records = left;
-    d->from_queue = queue_left;
-    if (left != 0) {
+    wvu_queue_delivered(d->settings.queue, record_at(d, begin), offset - begin);
+    d->records -= released;
+    if (d->records != 0) {
         d->size = end - offset + (uint32_t)sizeof(struct wvu_batch);
         d->start = end - d->size;
         write_header(d);
@@ -264,7 +261,18 @@ void wvu_dispatcher_disconnected(struct wvu_dispatcher *d)
     d->connected = false;
     wvu_lock_release(&d->lock);
     wvu_store64_relaxed(&d->last_progress, 0);
+    wvu_store_relaxed(&d->reader, 0);
     wvu_event_set(d->settings.wake);
+}
+
+void wvu_dispatcher_name_reader(struct wvu_dispatcher *d, uint32_t process_id)
+{
+    wvu_store_relaxed(&d->reader, process_id);
+}
+
+uint32_t wvu_dispatcher_reader(const struct wvu_dispatcher *d)
+{
+    return wvu_load_relaxed(&d->reader);
 }
 
 bool wvu_dispatcher_should_hold(struct wvu_dispatcher *d)

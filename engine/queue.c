@@ -42,7 +42,7 @@
  * that waits for a time although there are records (to wake less often) arms the doorbell for a half full
  * queue instead: then what it waits for is "half full", by the same protocol.
  *
- * Lock: `lock` guards everything in struct wvu_queue but `armed`, `cut` and the slots' states. It
+ * Lock: `lock` guards everything in struct wvu_queue but `armed`, `cut_of` and the slots' states. It
  * is a leaf: nothing is called under it. It is held for some tens of nanoseconds; longer only when
  * one large record pushes many small ones out.
  */
@@ -96,13 +96,16 @@ struct wvu_queue {
     uint64_t delivered;
     uint64_t unnumbered;
     uint64_t first_lost; /* 0: no untold range; its end is first_sequence_in_ring - 1 */
+    uint64_t accepted_of[WVU_EVENT_KINDS];
+    uint64_t delivered_of[WVU_EVENT_KINDS];
     struct ledger ledger;
+    uint64_t lost_of[WVU_LOSS_CAUSES][WVU_EVENT_KINDS]; /* ever */
 
     /* Away from the producers' lines: written by the consumer, read by every wake. */
     uint8_t padding[64];
     uint32_t armed;
     wvu_event *doorbell;
-    uint64_t cut;
+    uint64_t cut_of[WVU_EVENT_KINDS];
     uint8_t *ring;
 };
 
@@ -152,11 +155,22 @@ void wvu_queue_destroy(struct wvu_queue *queue)
 
 /* ---- losses ---------------------------------------------------------------------------------- */
 
+static uint32_t row_of(uint16_t cause)
+{
+    return cause < WVU_LOSS_CAUSES ? cause : WVU_LOSS_NONE;
+}
+
 static void ledger_add(struct ledger *ledger, uint16_t cause, uint16_t type, uint64_t count)
 {
-    uint32_t row = cause < WVU_LOSS_CAUSES ? cause : WVU_LOSS_NONE;
-    ledger->count[row][wvu_event_index(type)] += count;
+    ledger->count[row_of(cause)][wvu_event_index(type)] += count;
     ledger->total += count;
+}
+
+/* Lock held. A loss that happens now; ledger_add alone is for what was counted before. */
+static void lose(struct wvu_queue *queue, uint16_t cause, uint16_t type, uint64_t count)
+{
+    ledger_add(&queue->ledger, cause, type, count);
+    queue->lost_of[row_of(cause)][wvu_event_index(type)] += count;
 }
 
 /* A record that told losses is itself discarded: they are untold again. */
@@ -221,7 +235,7 @@ static bool discard_oldest(struct wvu_queue *queue)
         const struct wvu_record *record = record_of(slot);
         if (queue->first_lost == 0)
             queue->first_lost = record->sequence;
-        ledger_add(&queue->ledger, WVU_LOSS_QUEUE_FULL, record->type, 1);
+        lose(queue, WVU_LOSS_QUEUE_FULL, record->type, 1);
         if (record->type == WVU_EVENT_EventsLost)
             ledger_take_back(&queue->ledger, record);
         queue->lost++;
@@ -258,7 +272,8 @@ static bool make_room(struct wvu_queue *queue, uint32_t need)
 }
 
 /* Lock held. A BUSY slot at the tail, and the next number; NULL when there is no room. */
-static struct slot *append(struct wvu_queue *queue, uint32_t size, uint64_t *sequence)
+static struct slot *append(struct wvu_queue *queue, uint32_t kind, uint32_t size,
+                           uint64_t *sequence)
 {
     uint32_t stride = size + (uint32_t)sizeof(struct slot);
     if (!make_room(queue, stride))
@@ -267,6 +282,7 @@ static struct slot *append(struct wvu_queue *queue, uint32_t size, uint64_t *seq
     slot->stride = stride;
     wvu_store_relaxed(&slot->state, SLOT_BUSY);
     *sequence = queue->next_sequence++;
+    queue->accepted_of[kind]++;
     move_tail(queue, stride);
     if (++queue->queued > queue->high_water)
         queue->high_water = queue->queued;
@@ -294,11 +310,12 @@ wvu_status wvu_queue_reserve(struct wvu_queue *queue, uint16_t type, uint32_t si
         return WVU_STATUS_INVALID_PARAMETER;
     size = (size + 7u) & ~7u;
 
+    uint32_t kind = wvu_event_index(type);
     uint64_t sequence = 0;
     wvu_lock_acquire(&queue->lock);
-    struct slot *slot = append(queue, size, &sequence);
+    struct slot *slot = append(queue, kind, size, &sequence);
     if (slot == NULL) {
-        ledger_add(&queue->ledger, WVU_LOSS_QUEUE_BUSY, type, 1);
+        lose(queue, WVU_LOSS_QUEUE_BUSY, type, 1);
         queue->unnumbered++;
     }
     wvu_lock_release(&queue->lock);
@@ -312,7 +329,7 @@ void wvu_queue_commit(struct wvu_queue *queue, struct wvu_record *record)
 {
     struct slot *slot = (struct slot *)(void *)record - 1;
     if ((record->flags & WVU_RECORD_CUT) != 0)
-        wvu_add64_relaxed(&queue->cut, 1);
+        wvu_add64_relaxed(&queue->cut_of[wvu_event_index(record->type)], 1);
     wvu_store_release(&slot->state, SLOT_COMMITTED);
 }
 
@@ -340,7 +357,7 @@ void wvu_queue_count_loss(struct wvu_queue *queue, uint16_t cause, uint16_t type
     if (count == 0)
         return;
     wvu_lock_acquire(&queue->lock);
-    ledger_add(&queue->ledger, cause, type, count);
+    lose(queue, cause, type, count);
     queue->unnumbered += count;
     wvu_lock_release(&queue->lock);
 }
@@ -361,7 +378,7 @@ wvu_status wvu_queue_reserve_losses(struct wvu_queue *queue, struct wvu_loss_rep
         ledger_tell(&queue->ledger, report);
     if (report->entries != 0) {
         size = wvu_loss_report_size(report);
-        slot = append(queue, size, &sequence);
+        slot = append(queue, WVU_EVENT_INDEX_EventsLost, size, &sequence);
         for (uint32_t i = 0; slot == NULL && i < report->entries; i++)
             ledger_add(&queue->ledger, report->loss[i].cause, report->loss[i].type,
                        report->loss[i].count);
@@ -437,11 +454,31 @@ wvu_status wvu_queue_take(struct wvu_queue *queue, void *buffer, uint32_t capaci
     return info->records != 0 || info->lost.first_sequence != 0 ? WVU_STATUS_OK : WVU_STATUS_AGAIN;
 }
 
-void wvu_queue_delivered(struct wvu_queue *queue, uint64_t records)
+/* The EventsLost of a range is none of the queue's records: it has a number that was lost. */
+static bool has_own_number(const struct wvu_record *record)
 {
+    const struct wvu_events_lost *event = (const struct wvu_events_lost *)(const void *)record;
+    return record->type != WVU_EVENT_EventsLost || event->first_sequence == 0;
+}
+
+void wvu_queue_delivered(struct wvu_queue *queue, const void *records, uint32_t bytes)
+{
+    uint32_t count_of[WVU_EVENT_KINDS] = {0};
+    uint32_t count = 0;
+    for (uint32_t at = 0; at < bytes;) {
+        const struct wvu_record *record =
+            (const struct wvu_record *)(const void *)((const uint8_t *)records + at);
+        if (has_own_number(record)) {
+            count_of[wvu_event_index(record->type)]++;
+            count++;
+        }
+        at += record->size;
+    }
     wvu_lock_acquire(&queue->lock);
-    queue->in_flight -= records;
-    queue->delivered += records;
+    queue->in_flight -= count;
+    queue->delivered += count;
+    for (uint32_t kind = 0; kind < WVU_EVENT_KINDS; kind++)
+        queue->delivered_of[kind] += count_of[kind];
     wvu_lock_release(&queue->lock);
 }
 
@@ -492,6 +529,9 @@ void wvu_queue_disarm(struct wvu_queue *queue)
 
 void wvu_queue_read_counters(struct wvu_queue *queue, struct wvu_queue_counters *counters)
 {
+    uint64_t cut = 0;
+    for (uint32_t kind = 0; kind < WVU_EVENT_KINDS; kind++)
+        cut += wvu_load64_relaxed(&queue->cut_of[kind]);
     wvu_lock_acquire(&queue->lock);
     *counters = (struct wvu_queue_counters){
         .accepted = queue->next_sequence - 1,
@@ -502,9 +542,22 @@ void wvu_queue_read_counters(struct wvu_queue *queue, struct wvu_queue_counters 
         .queued_bytes = queue->tail - queue->head,
         .high_water = queue->high_water,
         .unnumbered = queue->unnumbered,
-        .cut = wvu_load64_relaxed(&queue->cut),
+        .cut = cut,
     };
     wvu_lock_release(&queue->lock);
+}
+
+void wvu_queue_read_event_counters(struct wvu_queue *queue, uint32_t index,
+                                   struct wvu_event_counters *counters)
+{
+    uint32_t kind = index < WVU_EVENT_KINDS ? index : WVU_EVENT_INDEX_NONE;
+    wvu_lock_acquire(&queue->lock);
+    counters->accepted = queue->accepted_of[kind];
+    counters->delivered = queue->delivered_of[kind];
+    for (uint32_t cause = 0; cause < WVU_LOSS_CAUSES; cause++)
+        counters->lost[cause] = queue->lost_of[cause][kind];
+    wvu_lock_release(&queue->lock);
+    counters->cut = wvu_load64_relaxed(&queue->cut_of[kind]);
 }
 
 bool wvu_queue_nearly_full(struct wvu_queue *queue)

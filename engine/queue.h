@@ -37,6 +37,14 @@ struct wvu_queue_counters {
 #define WVU_EVENT_KINDS  24u /* counted apart; see wvu_event_index in record.h */
 #define WVU_LOSS_ENTRIES (WVU_LOSS_CAUSES * WVU_EVENT_KINDS)
 
+/* Of one kind of event, since the queue was made. */
+struct wvu_event_counters {
+    uint64_t accepted;
+    uint64_t delivered;
+    uint64_t cut;
+    uint64_t lost[WVU_LOSS_CAUSES]; /* numbered and unnumbered, told or not */
+};
+
 /* What a take found lost since the last one. Numbered losses form one range that ends just before
  * the next record of the stream; unnumbered ones come along. */
 struct wvu_loss_report {
@@ -98,7 +106,9 @@ wvu_status wvu_queue_reserve_losses(struct wvu_queue *queue, struct wvu_loss_rep
  * loss with a range; AGAIN when there is nothing. Taken records are in flight until delivered. */
 wvu_status wvu_queue_take(struct wvu_queue *queue, void *buffer, uint32_t capacity,
                           struct wvu_batch_info *info);
-void wvu_queue_delivered(struct wvu_queue *queue, uint64_t records);
+/* `bytes` of records as a take copied them: they left the sensor. Those without a number of their own (an
+ * EventsLost with a range) are passed over. */
+void wvu_queue_delivered(struct wvu_queue *queue, const void *records, uint32_t bytes);
 
 /* Before sleeping on the doorbell: from here on wvu_queue_wake rings it. Returns false, and does
  * not arm, when something is ready: do not sleep. After the sleep, disarm. */
@@ -110,6 +120,11 @@ void wvu_queue_disarm(struct wvu_queue *queue);
 
 /* Any. A consistent view: the identity at the top of this file holds in it. */
 void wvu_queue_read_counters(struct wvu_queue *queue, struct wvu_queue_counters *counters);
+
+/* Any. Of the kind with this wvu_event_index; in their sum over all kinds accepted, delivered and cut are
+ * those of wvu_queue_read_counters. */
+void wvu_queue_read_event_counters(struct wvu_queue *queue, uint32_t index,
+                                   struct wvu_event_counters *counters);
 
 /* Any. True when less than a quarter of the ring is free, by count or by bytes. */
 bool wvu_queue_nearly_full(struct wvu_queue *queue);

@@ -256,10 +256,13 @@ SIMULATED(records_come_out_in_order_and_whole)
     check_taken(&f, 1, 20);
     check_equal(counters_of(&f).in_flight, 20);
     check_equal(counters_of(&f).queued, 0);
-    wvu_queue_delivered(f.queue, 12);
+    uint32_t twelve = 0;
+    for (uint32_t i = 0; i < 12; i++)
+        twelve += SMALL + i * 24;
+    wvu_queue_delivered(f.queue, f.buffer, twelve);
     check_equal(counters_of(&f).delivered, 12);
     check_equal(counters_of(&f).in_flight, 8);
-    wvu_queue_delivered(f.queue, 8);
+    wvu_queue_delivered(f.queue, f.buffer + twelve, f.info.bytes - twelve);
     check_equal(counters_of(&f).delivered, 20);
     check_equal(take(&f), WVU_STATUS_AGAIN);
     end(&f);
@@ -321,7 +324,7 @@ SIMULATED(wrap_around_keeps_everything)
             while (take(&f) == WVU_STATUS_OK) {
                 check_taken(&f, taken + 1, f.info.last_sequence);
                 taken = f.info.last_sequence;
-                wvu_queue_delivered(f.queue, f.info.records);
+                wvu_queue_delivered(f.queue, f.buffer, f.info.bytes);
                 if (i % 3 != 0)
                     break; /* leave some, so that head is anywhere */
             }
@@ -330,7 +333,7 @@ SIMULATED(wrap_around_keeps_everything)
     while (take(&f) == WVU_STATUS_OK) {
         check_taken(&f, taken + 1, f.info.last_sequence);
         taken = f.info.last_sequence;
-        wvu_queue_delivered(f.queue, f.info.records);
+        wvu_queue_delivered(f.queue, f.buffer, f.info.bytes);
     }
     check_equal(taken, put_last);
     check_equal(counters_of(&f).lost, 0);
@@ -544,7 +547,7 @@ SIMULATED(losses_wait_when_there_is_no_room)
     check_equal(counters_of(&f).unnumbered, lost);
     wvu_queue_commit(f.queue, first);
     while (take(&f) == WVU_STATUS_OK)
-        wvu_queue_delivered(f.queue, f.info.records);
+        wvu_queue_delivered(f.queue, f.buffer, f.info.bytes);
     check_equal(wvu_queue_reserve_losses(f.queue, &report, &record), WVU_STATUS_OK);
     check_equal(loss_of(&report, WVU_LOSS_QUEUE_BUSY, WVU_EVENT_ImageLoad), lost);
     check_equal(report.entries, 1);

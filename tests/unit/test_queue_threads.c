@@ -125,7 +125,7 @@ static bool take_once(struct consumer *self)
         at += record->size;
     }
     self->delivered += info.records;
-    wvu_queue_delivered(self->queue, info.records);
+    wvu_queue_delivered(self->queue, self->buffer, info.bytes);
     return status == WVU_STATUS_OK;
 }
 

@@ -21,7 +21,7 @@ static inline struct taken_events take_events(struct wvu_queue *queue)
 
     check(taken.bytes != NULL);
     (void)wvu_queue_take(queue, taken.bytes, WVU_BATCH_MAX, &taken.info);
-    wvu_queue_delivered(queue, taken.info.records);
+    wvu_queue_delivered(queue, taken.bytes, taken.info.bytes);
     return taken;
 }
 
