@@ -155,11 +155,14 @@ WVU_NT_NO_STACK_GUARD NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT object, PUNICODE
     status = wvu_port_filter_init(&driver.event_port, driver.filter);
     if (!NT_SUCCESS(status))
         goto unregister;
+    status = wvu_process_table_create(&driver.host.processes);
+    if (!NT_SUCCESS(status))
+        goto destroy_port;
     status = create_sensor();
     if (!NT_SUCCESS(status)) {
         wvu_log_error(WVU_LOG_MAIN, "the sensor cannot be made: %s (0x%08x)", wvu_strerror(status),
                       (unsigned)status);
-        goto destroy_port;
+        goto destroy_table;
     }
     status = wvu_port_filter_open(&driver.event_port, wvu_sensor_dispatcher(driver.sensor));
     if (!NT_SUCCESS(status))
@@ -190,6 +193,8 @@ close_event_port:
     wvu_port_filter_end(&driver.event_port);
 destroy_sensor:
     wvu_sensor_destroy(driver.sensor);
+destroy_table:
+    wvu_process_table_destroy(driver.host.processes);
 destroy_port:
     wvu_port_filter_destroy(&driver.event_port);
 unregister:
@@ -212,5 +217,6 @@ static NTSTATUS FLTAPI on_unload(FLT_FILTER_UNLOAD_FLAGS flags)
     FltUnregisterFilter(driver.filter);
     wvu_port_filter_destroy(&driver.event_port);
     wvu_sensor_destroy(driver.sensor);
+    wvu_process_table_destroy(driver.host.processes);
     return STATUS_SUCCESS;
 }

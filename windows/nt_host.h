@@ -7,11 +7,13 @@
 #include "nt.h"
 #include "object_hash.h"
 #include "probe.h"
+#include "process_table.h"
 
 struct wvu_nt_host {
     bool
         has_key; /* without secret random numbers there is no key, and events have no object names */
     struct wvu_object_key key;
+    struct wvu_process_table *processes; /* never NULL while a probe exists */
 };
 
 extern const struct wvu_probe_definition wvu_process_probe;

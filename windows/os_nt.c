@@ -305,6 +305,13 @@ wvu_status wvu_os_random(void *buffer, size_t size)
     return WVU_STATUS_OK;
 }
 
+/* ---- case ---------------------------------------------------------------------------------------- */
+
+uint16_t wvu_os_upcase(uint16_t unit)
+{
+    return RtlUpcaseUnicodeChar(unit);
+}
+
 /* ---- log ---------------------------------------------------------------------------------------- */
 
 /* DbgPrintEx takes at most 512 bytes at a time ("DbgPrintEx", remarks). */

@@ -66,6 +66,15 @@ static NTAPI uint32_t RtlLengthSid(const SID *sid)
     return 8 + 4u * sid->SubAuthorityCount;
 }
 
+/* The letters of Latin-1 and of Cyrillic: enough to see whether case is asked of the system. */
+static NTAPI WCHAR RtlUpcaseUnicodeChar(WCHAR unit)
+{
+    if ((unit >= 'a' && unit <= 'z') || (unit >= 0xE0 && unit <= 0xFE && unit != 0xF7) ||
+        (unit >= 0x430 && unit <= 0x44F))
+        return (WCHAR)(unit - 32);
+    return unit;
+}
+
 static NTAPI size_t nt_strlen(const char *text)
 {
     return strlen(text);
@@ -98,6 +107,8 @@ static const struct nt_export exports[] = {
     NT_ROUTINE(RtlCopyUnicodeString, PASSIVE_LEVEL, HIGH_LEVEL, "wdm/nf-wdm-rtlcopyunicodestring"),
     NT_FALLIBLE(RtlConvertSidToUnicodeString, PASSIVE_LEVEL, APC_LEVEL, STATUS_BUFFER_OVERFLOW,
                 "ntifs/nf-ntifs-rtlconvertsidtounicodestring"),
+    NT_ROUTINE(RtlUpcaseUnicodeChar, PASSIVE_LEVEL, PASSIVE_LEVEL,
+               "ntifs/nf-ntifs-rtlupcaseunicodechar"),
     NT_ROUTINE(RtlLengthSid, PASSIVE_LEVEL, APC_LEVEL, "ntifs/nf-ntifs-rtllengthsid"),
 };
 const struct nt_export_table nt_rtl_table = NT_TABLE(exports);
