@@ -26,8 +26,14 @@ struct wvu_source_settings {
     uint32_t processes;  /* followed at a time, each takes about 256 bytes; 0: the default */
 };
 
-/* What a probe wants from the source. */
-enum wvu_source_use { WVU_SOURCE_PROCESSES, WVU_SOURCE_IMAGES, WVU_SOURCE_USES };
+/* What a probe wants from the source. LISTS: no events, but the lists of what runs (wvu_source_list...). */
+enum wvu_source_use {
+    WVU_SOURCE_PROCESSES,
+    WVU_SOURCE_IMAGES,
+    WVU_SOURCE_THREADS,
+    WVU_SOURCE_LISTS,
+    WVU_SOURCE_USES
+};
 
 /* PASSIVE. Allocates little; nothing is opened before a probe needs it. INVALID_PARAMETER when a setting is
  * outside the limits above. */
@@ -42,6 +48,14 @@ wvu_status wvu_source_acquire(struct wvu_source *source, enum wvu_source_use use
                               struct wvu_probe *probe, char *reason);
 void wvu_source_release(struct wvu_source *source, enum wvu_source_use use);
 
+/* PASSIVE, any thread but the source's. The filter changed: all processes that are followed are judged anew, and
+ * the programs that are denied before their first instruction are looked for. Returns when that was done; at
+ * once when nothing is attached. */
+void wvu_source_rejudge(struct wvu_source *source);
+
+/* Any thread. The process that reads the events now (0: nobody), which no rule may keep from running. */
+void wvu_source_spare(struct wvu_source *source, uint32_t reader_pid);
+
 struct wvu_source_counters {
     uint64_t looks;       /* at the rings */
     uint64_t records;     /* taken from them */
@@ -54,6 +68,8 @@ struct wvu_source_counters {
     uint64_t followed;    /* processes now */
     uint64_t unfollowed;  /* processes that found the table full */
     uint64_t forgotten;   /* programs that found no room to be remembered */
+    uint64_t prevented;   /* programs that a rule kept from running */
+    uint64_t ended;       /* processes that a rule ended */
 };
 
 /* Any thread. As of the last look; zero while nothing is attached. */
