@@ -12,7 +12,7 @@
  * Threads: one at a time, except wvu_transport_interrupt, which posts to the completion port; `interrupted`
  * keeps any number of interrupts one.
  */
-#include "transport.h"
+#include "transport_filter.h"
 
 #include <windows.h>
 
@@ -97,7 +97,7 @@ static int status_of_error(DWORD error)
     }
 }
 
-static int status_of_result(HRESULT result)
+int wvu_filter_status(HRESULT result)
 {
     if (SUCCEEDED(result))
         return WVU_STATUS_OK;
@@ -118,7 +118,7 @@ static int start_receive(struct wvu_transport *t, struct receive *receive)
     HRESULT result = FilterGetMessage(t->port, &receive->message.header,
                                       sizeof receive->message.bytes, &receive->overlapped);
     if (FAILED(result) && result != HRESULT_FROM_WIN32(ERROR_IO_PENDING))
-        return status_of_result(result);
+        return wvu_filter_status(result);
     receive->pending = true; /* also when it is complete already: the packet comes all the same */
     return WVU_STATUS_OK;
 }
@@ -190,7 +190,7 @@ int wvu_transport_send(struct wvu_transport *t, const void *reply, size_t size)
     HRESULT result = FilterReplyMessage(t->port, (PFILTER_REPLY_HEADER)(void *)copy, (DWORD)size);
     if (result == ERROR_FLT_NO_WAITER_FOR_REPLY)
         return WVU_STATUS_OK;
-    return status_of_result(result);
+    return wvu_filter_status(result);
 }
 
 int wvu_transport_fd(const struct wvu_transport *t)
@@ -211,7 +211,7 @@ void wvu_transport_interrupt(struct wvu_transport *t)
 static int connect_port(struct wvu_transport *t)
 {
     int status =
-        status_of_result(FilterConnectCommunicationPort(PORT_NAME, 0, NULL, 0, NULL, &t->port));
+        wvu_filter_status(FilterConnectCommunicationPort(PORT_NAME, 0, NULL, 0, NULL, &t->port));
     if (status != WVU_STATUS_OK) {
         t->port = INVALID_HANDLE_VALUE;
         return status;

@@ -1,6 +1,8 @@
 /*
  * The transport on Linux: a Unix SOCK_SEQPACKET socket named WVUPort in the sensor's run directory. One
  * packet is one message or one reply; the first packet is the sensor's welcome. Called by client.c.
+ * The command port is a socket of the same kind, named WVUCommand, and goes the same ways
+ * (command_port_socket.c): wvu_socket_open opens either.
  *
  * Interrupts. wvu_transport_interrupt makes an eventfd readable, then sets a flag (both are
  * async-signal-safe); the receive that finds the flag set takes both back. So an interrupt that comes
@@ -12,7 +14,7 @@
  * Threads: one at a time, except for interrupt. No locks; `interrupted` is atomic.
  */
 #define _GNU_SOURCE
-#include "transport.h"
+#include "transport_socket.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -33,7 +35,6 @@
 #include "winvirtue/protocol.h"
 #include "winvirtue/status.h"
 
-#define PORT_NAME       "/WVUPort"
 #define DEFAULT_RUN_DIR "/run/winvirtue"
 
 _Static_assert(ATOMIC_BOOL_LOCK_FREE == 2, "interrupt is called from signal handlers");
@@ -47,7 +48,7 @@ struct wvu_transport {
 
 /* ---- time-outs ------------------------------------------------------------------------------------------ */
 
-static int64_t now_ms(void)
+int64_t wvu_socket_now_ms(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
@@ -57,7 +58,7 @@ static int64_t now_ms(void)
 /* When a wait that begins now ends; -1: never. */
 static int64_t deadline_of(int timeout_ms)
 {
-    return timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+    return timeout_ms < 0 ? -1 : wvu_socket_now_ms() + timeout_ms;
 }
 
 /* What is left, as poll takes it. */
@@ -65,7 +66,7 @@ static int remaining_ms(int64_t deadline)
 {
     if (deadline < 0)
         return -1;
-    int64_t left = deadline - now_ms();
+    int64_t left = deadline - wvu_socket_now_ms();
     return left <= 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
@@ -99,14 +100,16 @@ static int status_of_connect(int error)
     }
 }
 
-static int address_of(const char *run_dir, struct sockaddr_un *address)
+static int address_of(const char *run_dir, const char *port, struct sockaddr_un *address)
 {
     size_t length = strlen(run_dir);
+    size_t port_size = strlen(port) + 1;
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    if (length == 0 || length + sizeof PORT_NAME > sizeof address->sun_path)
+    if (length == 0 || length + 1 + port_size > sizeof address->sun_path)
         return WVU_STATUS_INVALID_PARAMETER;
     memcpy(address->sun_path, run_dir, length);
-    memcpy(address->sun_path + length, PORT_NAME, sizeof PORT_NAME);
+    address->sun_path[length] = '/';
+    memcpy(address->sun_path + length + 1, port, port_size);
     return WVU_STATUS_OK;
 }
 
@@ -153,7 +156,7 @@ static int open_descriptors(struct wvu_transport *t)
 }
 
 /* The status of a refusal stands where every version has it; the rest only counts when there is none. */
-static int check_welcome(const struct wvu_welcome *welcome, size_t received, size_t *message_max)
+static int check_welcome(const struct wvu_welcome *welcome, size_t received)
 {
     if (received < sizeof *welcome || welcome->size < sizeof *welcome || welcome->status > 0)
         return WVU_STATUS_BAD_MESSAGE;
@@ -161,10 +164,6 @@ static int check_welcome(const struct wvu_welcome *welcome, size_t received, siz
         return welcome->status;
     if (welcome->version != WVU_PROTOCOL_VERSION)
         return WVU_STATUS_VERSION_MISMATCH;
-    if (welcome->message_max < sizeof(struct wvu_message_header) + sizeof(struct wvu_batch) ||
-        welcome->message_max > WVU_MESSAGE_MAX)
-        return WVU_STATUS_BAD_MESSAGE;
-    *message_max = welcome->message_max;
     return WVU_STATUS_OK;
 }
 
@@ -182,15 +181,16 @@ static int receive_welcome(struct wvu_transport *t, int64_t deadline, size_t *me
         return WVU_STATUS_TIMEOUT;
     if (status != WVU_STATUS_OK)
         return status;
-    return check_welcome(&packet.welcome, received, message_max);
+    *message_max = packet.welcome.message_max;
+    return check_welcome(&packet.welcome, received);
 }
 
-int wvu_transport_open(const char *run_dir, int timeout_ms, struct wvu_transport **transport,
-                       size_t *message_max)
+int wvu_socket_open(const char *run_dir, const char *port, int timeout_ms,
+                    struct wvu_transport **transport, size_t *message_max)
 {
     struct sockaddr_un address;
     int64_t deadline = deadline_of(timeout_ms);
-    int status = address_of(run_dir != NULL ? run_dir : DEFAULT_RUN_DIR, &address);
+    int status = address_of(run_dir != NULL ? run_dir : DEFAULT_RUN_DIR, port, &address);
     if (status != WVU_STATUS_OK)
         return status;
     struct wvu_transport *t = malloc(sizeof *t);
@@ -208,6 +208,20 @@ int wvu_transport_open(const char *run_dir, int timeout_ms, struct wvu_transport
         return status;
     }
     *transport = t;
+    return WVU_STATUS_OK;
+}
+
+int wvu_transport_open(const char *run_dir, int timeout_ms, struct wvu_transport **transport,
+                       size_t *message_max)
+{
+    int status = wvu_socket_open(run_dir, "WVUPort", timeout_ms, transport, message_max);
+    if (status != WVU_STATUS_OK)
+        return status;
+    if (*message_max < sizeof(struct wvu_message_header) + sizeof(struct wvu_batch) ||
+        *message_max > WVU_MESSAGE_MAX) {
+        wvu_transport_close(*transport);
+        return WVU_STATUS_BAD_MESSAGE;
+    }
     return WVU_STATUS_OK;
 }
 

@@ -1,5 +1,5 @@
 /*
- * libwinvirtue: read a sensor's events from C. winvirtue(3) is the manual page.
+ * libwinvirtue: read a sensor's events and command it from C. winvirtue(3) is the manual page.
  *
  *     wvu_client *client;
  *     int status = wvu_connect(NULL, -1, &client);
@@ -97,36 +97,51 @@ WVU_API int wvu_reply_all(wvu_client *client);
 WVU_API void wvu_close(wvu_client *client); /* NULL is allowed */
 
 /* ---- commands ---------------------------------------------------------------------------------
- * A connection to the command port of a sensor. One thread at a time for each. */
+ * A connection to the command port of a sensor. One thread at a time for each. Several may be connected. */
 
 typedef struct wvu_control wvu_control;
 
 /* Connects to the command port; `run_dir` and `timeout_ms` as wvu_connect, and the same errors.
- * CONNECTION_LIMIT: too many clients are connected (they are tried again until the time is over). */
+ * CONNECTION_LIMIT: too many clients are connected (it is tried again until the time is over). */
 WVU_API int wvu_control_open(const char *run_dir, int timeout_ms, wvu_control **control);
 
-/* Sends one request and waits for its response. `probe_id`: 16 bytes, NULL: zero. `data`: `size` bytes, at
- * most WVU_REQUEST_MAX - sizeof(struct wvu_request). 0: *response is the sensor's answer, whatever its
- * status; it stays until the next request or close. TIMEOUT: none within timeout_ms (-1: as long as it
- * takes). DISCONNECTED, BAD_MESSAGE, IO_ERROR: as wvu_get. After anything but 0 close the connection. */
+/* Sends one request and waits for its response. `probe_id`: 16 bytes, NULL: zero. `data`: `size` bytes.
+ * 0: *response is the sensor's answer, whatever its status, even one that this library does not know; it was
+ * checked as a whole, and stays until the next request or close. *response is NULL otherwise.
+ *   TIMEOUT            none within timeout_ms (-1: as long as it takes); it may be carried out all the same
+ *   INVALID_PARAMETER  more than WVU_REQUEST_MAX - sizeof(struct wvu_request) bytes; nothing was sent
+ *   DISCONNECTED       the sensor went away
+ *   BAD_MESSAGE, VERSION_MISMATCH   what came is no response to this
+ *   IO_ERROR, NO_RESOURCES
+ * After anything but 0 and INVALID_PARAMETER the connection is of no more use: close it and connect again.
+ *
+ * On Windows the sensor answers inside the system call that sends the request, which nobody can take back:
+ * after TIMEOUT it goes on in a thread of its own, and the process cannot end before it has come back. */
 WVU_API int wvu_control_request(wvu_control *control, uint32_t command, const uint8_t *probe_id,
                                 const void *data, size_t size, int timeout_ms,
                                 const struct wvu_response **response);
 
-/* The data of a response and how many bytes; NULL and 0 when it has none. */
+/* The data of a response and how many bytes; NULL and 0 when it has none. When response->status is not 0
+ * it is a text that says why. */
 WVU_API const void *wvu_response_data(const struct wvu_response *response, size_t *size);
 
-/* The probe after `entry` in the response to ENUMERATE_PROBES; the first one for NULL; NULL at the end, or
- * when the data is not what it should be. */
+/* The probe after `entry` in the response to ENUMERATE_PROBES; the first one for NULL; NULL at the end, and
+ * for a response to something else or with a status. */
 WVU_API const struct wvu_probe_entry *wvu_next_probe(const struct wvu_response *response,
                                                      const struct wvu_probe_entry *entry);
 
-/* Checked views of the data of other responses; NULL when the data is not what it should be. */
+/* What the responses to GET_STATISTICS and GET_STATUS hold; NULL for a response to something else or with
+ * a status. */
 WVU_API const struct wvu_statistics *wvu_response_statistics(const struct wvu_response *response);
+WVU_API const struct wvu_sensor_status *
+wvu_response_sensor_status(const struct wvu_response *response);
+
+/* The counters of one event type, for index 0, 1, ...; NULL at the end. */
 WVU_API const struct wvu_event_statistics *
 wvu_event_statistics_at(const struct wvu_statistics *statistics, uint32_t index);
-WVU_API const struct wvu_sensor_status *wvu_response_status(const struct wvu_response *response);
-/* A text of one of these structures (checked with them); not terminated. */
+
+/* A text of one of these structures and how many bytes; NULL and 0 when it is empty. Not terminated; it
+ * should be UTF-8, but may hold anything. */
 WVU_API const char *wvu_structure_text(const void *structure, const struct wvu_text *text,
                                        size_t *size);
 
