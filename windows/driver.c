@@ -30,10 +30,11 @@
 
 DRIVER_INITIALIZE DriverEntry;
 
-#define PROBES 2
+#define PROBES 3
 static const struct wvu_probe_definition *const known_probes[PROBES + 1] = {
     &wvu_process_probe,
     &wvu_image_probe,
+    &wvu_registry_probe,
     NULL,
 };
 _Static_assert(PROBES <= WVU_PARAMETERS_PROBES_MAX, "parameters.h has a bit for each probe");
@@ -67,8 +68,10 @@ static void choose_probes(void)
     driver.probes[PROBES] = NULL;
 }
 
-static void make_host(void)
+static void make_host(PDRIVER_OBJECT object, PCUNICODE_STRING service_key)
 {
+    driver.host.driver_object = object;
+    wvu_altitude_read(service_key, driver.host.altitude);
     wvu_status status = wvu_os_nt_secret(&driver.host.key, sizeof driver.host.key);
     driver.host.has_key = status == WVU_STATUS_OK;
     if (!driver.host.has_key)
@@ -98,7 +101,7 @@ static void break_if_wanted(void)
 }
 #endif
 
-static void prepare(PUNICODE_STRING service_key)
+static void prepare(PDRIVER_OBJECT object, PUNICODE_STRING service_key)
 {
     wvu_os_nt_init(); /* the log needs the clock */
     wvu_routines_find();
@@ -109,7 +112,7 @@ static void prepare(PUNICODE_STRING service_key)
     (void)wvu_parameters_describe(&driver.parameters, known_probes, driver.configuration,
                                   sizeof driver.configuration);
     wvu_machine_describe(&driver.machine);
-    make_host();
+    make_host(object, service_key);
 }
 
 static wvu_status create_sensor(void)
@@ -142,7 +145,7 @@ static const FLT_REGISTRATION registration = {
 WVU_NT_NO_STACK_GUARD NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT object, PUNICODE_STRING service_key)
 {
     wvu_stack_guard_init();
-    prepare(service_key);
+    prepare(object, service_key);
 
     NTSTATUS status = FltRegisterFilter(object, &registration, &driver.filter);
     if (!NT_SUCCESS(status)) {

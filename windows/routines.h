@@ -13,6 +13,16 @@
 #include "nt.h"
 
 #define WVU_ROUTINES                                                                               \
+    WVU_ROUTINE(CmCallbackGetKeyObjectID, get_key_object_id, "Windows Vista", NTSTATUS,            \
+                (PLARGE_INTEGER cookie, PVOID object, PULONG_PTR id, PCUNICODE_STRING * name))     \
+    WVU_ROUTINE(CmCallbackGetKeyObjectIDEx, get_key_object_id_ex, "Windows 8", NTSTATUS,           \
+                (PLARGE_INTEGER cookie, PVOID object, PULONG_PTR id, PCUNICODE_STRING * name,      \
+                 ULONG flags))                                                                     \
+    WVU_ROUTINE(CmCallbackReleaseKeyObjectIDEx, release_key_object_id_ex, "Windows 8", VOID,       \
+                (PCUNICODE_STRING name))                                                           \
+    WVU_ROUTINE(CmRegisterCallbackEx, register_registry_callback_ex, "Windows Vista", NTSTATUS,    \
+                (PEX_CALLBACK_FUNCTION function, PCUNICODE_STRING altitude, PVOID driver,          \
+                 PVOID context, PLARGE_INTEGER cookie, PVOID reserved))                            \
     WVU_ROUTINE(ExAllocatePool2, allocate_pool2, "Windows 10 2004", PVOID,                         \
                 (ULONGLONG flags, SIZE_T bytes, ULONG tag))                                        \
     WVU_ROUTINE(KdRefreshDebuggerNotPresent, refresh_debugger_not_present, "Windows Vista",        \
