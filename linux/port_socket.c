@@ -15,7 +15,7 @@
  * reader had sent before it left can still be read, so its last reply counts. There are two places
  * for connections: the current one, and one that is gone but whose send has not returned.
  *
- * `lock` guards current, the users of connections, the group, rations. It is a leaf: nothing is called
+ * `lock` guards current, the users of connections, rations. It is a leaf: nothing is called
  * with it held but close, and nothing waits.
  *
  * A reader is admitted when the present one is gone, also when that was not seen yet: admission looks
@@ -25,33 +25,29 @@
 #include "port_socket.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "atomic.h"
 #include "dispatcher.h"
+#include "listener.h"
 #include "log.h"
 #include "os.h"
 #include "ration.h"
 #include "reply.h"
 
-#define PORT_TAG            WVU_TAG('W', 'v', 'P', 'o')
-#define NS_PER_SECOND       UINT64_C(1000000000)
-#define BACKLOG             16
-#define ACCEPT_PAUSE_NS     NS_PER_SECOND /* after the system had no descriptor or memory for us */
-#define MEMORY_PAUSE_NS     UINT64_C(10000000)
-#define PACKET_MAX          256 /* of a packet from a reader, what is looked at */
-#define SUPPLEMENTARY_FIRST 64  /* groups that fit without an allocation */
+#define PORT_TAG        WVU_TAG('W', 'v', 'P', 'o')
+#define NS_PER_SECOND   UINT64_C(1000000000)
+#define BACKLOG         16
+#define ACCEPT_PAUSE_NS NS_PER_SECOND /* after the system had no descriptor or memory for us */
+#define MEMORY_PAUSE_NS UINT64_C(10000000)
+#define PACKET_MAX      256 /* of a packet from a reader, what is looked at */
 
 struct connection {
     int fd;
@@ -71,10 +67,9 @@ struct wvu_port_socket {
     struct wvu_dispatcher *dispatcher;
     wvu_thread thread;
     bool started;
-    int listener;
-    const char *file; /* main thread: the socket's present name in the run directory */
-    int kick;         /* eventfd: the port's thread is to look at stopping and rations */
-    int cancel;       /* eventfd: readable from wvu_port.cancel on */
+    struct wvu_listener listener;
+    int kick;   /* eventfd: the port's thread is to look at stopping and rations */
+    int cancel; /* eventfd: readable from wvu_port.cancel on */
 
     uint32_t cancelled; /* atomic, like the next two */
     uint32_t refusing;
@@ -89,8 +84,6 @@ struct wvu_port_socket {
     wvu_mutex lock;
     struct connection *current;
     struct connection connections[2];
-    bool has_group;
-    gid_t group;
     uint64_t connected;
     struct wvu_ration troubles[TROUBLES];
 };
@@ -225,121 +218,23 @@ static bool is_gone(int fd)
 
 /* ---- entering: port's thread --------------------------------------------------------------- */
 
-static bool read_peer(int fd, struct wvu_port_peer *peer)
-{
-    struct ucred credentials;
-    socklen_t size = sizeof credentials;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
-        return false;
-    *peer = (struct wvu_port_peer){credentials.pid, credentials.uid, credentials.gid};
-    return true;
-}
-
-static bool contains(const gid_t *groups, size_t count, gid_t group)
-{
-    for (size_t i = 0; i < count; i++)
-        if (groups[i] == group)
-            return true;
-    return false;
-}
-
-static bool has_supplementary(int fd, gid_t group)
-{
-    gid_t few[SUPPLEMENTARY_FIRST];
-    socklen_t size = sizeof few;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, few, &size) == 0)
-        return contains(few, size / sizeof *few, group);
-    if (errno != ERANGE)
-        return false;
-    gid_t *many = malloc(size); /* the kernel has told how many there are */
-    bool member = many != NULL && getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, many, &size) == 0 &&
-                  contains(many, size / sizeof *many, group);
-    free(many);
-    return member;
-}
-
-static bool is_entitled(struct wvu_port_socket *port, int fd, const struct wvu_port_peer *peer)
-{
-    wvu_mutex_acquire(&port->lock);
-    bool has_group = port->has_group;
-    gid_t group = port->group;
-    wvu_mutex_release(&port->lock);
-    return peer->uid == 0 || peer->uid == geteuid() ||
-           (has_group && (peer->gid == group || has_supplementary(fd, group)));
-}
-
-/* A message must fit at once: a packet is sent whole or not at all. */
-static bool make_room(int fd)
-{
-    int wanted = 2 * (int)WVU_MESSAGE_MAX;
-    int have = 0;
-    socklen_t size = sizeof have;
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof wanted);
-    if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &have, &size) == 0 && have >= wanted)
-        return true;
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &wanted, sizeof wanted);
-    const int least = (int)WVU_MESSAGE_MAX + 4096;
-    size = sizeof have;
-    if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &have, &size) == 0 && have >= least)
-        return true;
-    wvu_log_error(
-        WVU_LOG_COMMS,
-        "a socket buffer of %d bytes cannot hold a message of %u; raise net.core.wmem_max", have,
-        WVU_MESSAGE_MAX);
-    return false;
-}
-
-static bool send_welcome(int fd, wvu_status status)
-{
-    const struct wvu_welcome welcome = {
-        .version = WVU_PROTOCOL_VERSION,
-        .size = sizeof welcome,
-        .status = status,
-        .message_max = WVU_MESSAGE_MAX,
-    };
-    ssize_t sent;
-    do {
-        sent = send(fd, &welcome, sizeof welcome, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } while (sent < 0 && errno == EINTR);
-    return sent == (ssize_t)sizeof welcome;
-}
-
-/* The program's name, for people; it may end or change its name at any time. */
-static void read_name(pid_t pid, char name[32])
-{
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = file >= 0 ? read(file, name, 31) : -1;
-    if (file >= 0)
-        close(file);
-    if (length <= 0)
-        length = snprintf(name, 32, "unknown");
-    else if (name[length - 1] == '\n')
-        length--;
-    name[length] = '\0';
-    /* A process chooses its name: it must not write lines of its own into the log. */
-    for (char *c = name; *c != '\0'; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7F)
-            *c = '?';
-}
-
 static void refuse(struct wvu_port_socket *port, int fd, const struct wvu_port_peer *peer,
                    enum trouble kind, wvu_status status, const char *why)
 {
     if (count_trouble(port, kind)) {
-        char name[32];
-        read_name(peer->pid, name);
+        char name[WVU_PEER_NAME_MAX];
+        wvu_peer_name(peer->pid, name);
         wvu_log_warning(WVU_LOG_COMMS, "connection of process %d (%s, user %u) was refused: %s",
                         (int)peer->pid, name, (unsigned)peer->uid, why);
     }
-    (void)send_welcome(fd, status); /* it may have left already */
+    (void)wvu_peer_welcome(fd, status, WVU_MESSAGE_MAX); /* it may have left already */
     close(fd);
 }
 
 static void admit(struct wvu_port_socket *port, int fd, const struct wvu_port_peer *peer)
 {
-    if (!make_room(fd) || !send_welcome(fd, WVU_STATUS_OK)) {
+    if (!wvu_peer_make_room(fd, WVU_MESSAGE_MAX) ||
+        !wvu_peer_welcome(fd, WVU_STATUS_OK, WVU_MESSAGE_MAX)) {
         if (count_trouble(port, FAILED))
             wvu_log_warning(WVU_LOG_COMMS, "process %d connected and could not be welcomed",
                             (int)peer->pid);
@@ -347,24 +242,25 @@ static void admit(struct wvu_port_socket *port, int fd, const struct wvu_port_pe
         return;
     }
     make_current(port, fd, peer);
-    char name[32];
-    read_name(peer->pid, name);
+    char name[WVU_PEER_NAME_MAX];
+    wvu_peer_name(peer->pid, name);
     wvu_log_info(WVU_LOG_COMMS, "reader connected: process %d (%s), user %u", (int)peer->pid, name,
                  (unsigned)peer->uid);
     tell_changed(port, peer);
+    wvu_dispatcher_name_reader(port->dispatcher, (uint32_t)peer->pid);
     wvu_dispatcher_connected(port->dispatcher);
 }
 
 static void decide(struct wvu_port_socket *port, int fd)
 {
     struct wvu_port_peer peer;
-    if (!read_peer(fd, &peer)) {
+    if (!wvu_peer_read(fd, &peer)) {
         if (count_trouble(port, FAILED))
             wvu_log_warning(WVU_LOG_COMMS, "a connection has no peer: %s", strerror(errno));
         close(fd);
         return;
     }
-    if (!is_entitled(port, fd, &peer)) {
+    if (!wvu_listener_is_entitled(&port->listener, fd, &peer)) {
         refuse(port, fd, &peer, UNENTITLED, WVU_STATUS_ACCESS_DENIED,
                "it is neither root's nor this user's nor one of the configured group");
         return;
@@ -384,7 +280,7 @@ static void decide(struct wvu_port_socket *port, int fd)
 
 static void accept_one(struct wvu_port_socket *port)
 {
-    int fd = accept4(port->listener, NULL, NULL, SOCK_CLOEXEC);
+    int fd = accept4(port->listener.fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0) {
         decide(port, fd);
         return;
@@ -415,7 +311,7 @@ static void sleep_until(struct wvu_port_socket *port, struct pollfd fds[3], uint
     if (!listening && port->listen_after < wake_at)
         wake_at = port->listen_after;
     fds[0] = (struct pollfd){.fd = port->kick, .events = POLLIN};
-    fds[1] = (struct pollfd){.fd = listening ? port->listener : -1, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = listening ? port->listener.fd : -1, .events = POLLIN};
     fds[2] = (struct pollfd){
         .fd = port->current != NULL ? port->current->fd : -1,
         .events = POLLRDHUP,
@@ -637,110 +533,25 @@ static const struct wvu_port_operations operations = {
 
 /* ---- life: main thread --------------------------------------------------------------------- */
 
-/* Whoever holds the run directory may: the sensor that made it is dead. */
-static wvu_status remove_stale(const struct wvu_run_dir *run_dir, const char *file, char *reason,
-                               size_t reason_size)
-{
-    struct stat status;
-    if (fstatat(run_dir->directory, file, &status, AT_SYMLINK_NOFOLLOW) != 0) {
-        if (errno == ENOENT)
-            return WVU_STATUS_OK;
-        snprintf(reason, reason_size, "%s/%s cannot be examined: %s", run_dir->path, file,
-                 strerror(errno));
-        return WVU_STATUS_IO_ERROR;
-    }
-    if (!S_ISSOCK(status.st_mode)) {
-        snprintf(reason, reason_size,
-                 "%s/%s is not a socket; remove it, or choose another --run-dir", run_dir->path,
-                 file);
-        return WVU_STATUS_INVALID_STATE;
-    }
-    if (unlinkat(run_dir->directory, file, 0) != 0) {
-        snprintf(reason, reason_size, "the old socket %s/%s cannot be removed: %s", run_dir->path,
-                 file, strerror(errno));
-        return WVU_STATUS_ACCESS_DENIED;
-    }
-    return WVU_STATUS_OK;
-}
-
-static wvu_status bind_socket(struct wvu_port_socket *port, char *reason, size_t reason_size)
-{
-    const char *path = port->settings.run_dir->path;
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", path, port->file);
-    if (length >= (int)sizeof address.sun_path) {
-        snprintf(reason, reason_size,
-                 "the path of the run directory is too long for a socket: %s; at most %zu bytes",
-                 path, sizeof address.sun_path - sizeof WVU_PORT_FILE_EARLY - 1);
-        return WVU_STATUS_INVALID_PARAMETER;
-    }
-    if (bind(port->listener, (const struct sockaddr *)&address, sizeof address) != 0) {
-        snprintf(reason, reason_size, "the socket %s cannot be made: %s", address.sun_path,
-                 strerror(errno));
-        return WVU_STATUS_IO_ERROR;
-    }
-    return WVU_STATUS_OK;
-}
-
-static wvu_status set_mode(struct wvu_port_socket *port, bool has_group, gid_t group, char *reason,
-                           size_t reason_size)
-{
-    const struct wvu_run_dir *run_dir = port->settings.run_dir;
-    wvu_status status = wvu_run_dir_set_group(run_dir, has_group, group, reason, reason_size);
-    if (status != WVU_STATUS_OK)
-        return status;
-    /* The group first: it must never be another one that the mode lets in. */
-    if ((has_group &&
-         fchownat(run_dir->directory, port->file, (uid_t)-1, group, AT_SYMLINK_NOFOLLOW) != 0) ||
-        fchmodat(run_dir->directory, port->file, has_group ? 0660 : 0600, 0) != 0) {
-        snprintf(reason, reason_size, "the mode of %s/%s cannot be set: %s", run_dir->path,
-                 port->file, strerror(errno));
-        return WVU_STATUS_ACCESS_DENIED;
-    }
-    return WVU_STATUS_OK;
-}
-
-/* The port has its name only when it listens, so that who finds it can connect. */
-static wvu_status publish(struct wvu_port_socket *port, char *reason, size_t reason_size)
-{
-    const struct wvu_run_dir *run_dir = port->settings.run_dir;
-    if (listen(port->listener, BACKLOG) != 0 ||
-        renameat(run_dir->directory, port->file, run_dir->directory, WVU_PORT_FILE) != 0) {
-        snprintf(reason, reason_size, "%s/%s cannot be opened: %s", run_dir->path, WVU_PORT_FILE,
-                 strerror(errno));
-        return WVU_STATUS_IO_ERROR;
-    }
-    port->file = WVU_PORT_FILE;
-    return WVU_STATUS_OK;
-}
-
 wvu_status wvu_port_socket_set_group(struct wvu_port_socket *port, bool has_group, gid_t group,
                                      char *reason, size_t reason_size)
 {
-    wvu_status status = set_mode(port, has_group, group, reason, reason_size);
-    if (status != WVU_STATUS_OK)
-        return status;
-    wvu_mutex_acquire(&port->lock);
-    port->has_group = has_group;
-    port->group = group;
-    wvu_mutex_release(&port->lock);
-    return WVU_STATUS_OK;
+    return wvu_listener_set_group(&port->listener, has_group, group, reason, reason_size);
 }
 
 static wvu_status open_descriptors(struct wvu_port_socket *port, char *reason, size_t reason_size)
 {
-    port->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     port->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     port->cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (port->listener >= 0 && port->kick >= 0 && port->cancel >= 0)
+    if (port->kick >= 0 && port->cancel >= 0)
         return WVU_STATUS_OK;
-    snprintf(reason, reason_size, "the port's sockets cannot be made: %s", strerror(errno));
+    snprintf(reason, reason_size, "the port's events cannot be made: %s", strerror(errno));
     return WVU_STATUS_NO_RESOURCES;
 }
 
 static void close_descriptors(struct wvu_port_socket *port)
 {
-    const int fds[] = {port->cancel, port->kick, port->listener};
+    const int fds[] = {port->cancel, port->kick};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
         if (fds[i] >= 0)
             close(fds[i]);
@@ -757,10 +568,7 @@ wvu_status wvu_port_socket_create(const struct wvu_port_socket_settings *setting
     }
     port->port.operations = &operations;
     port->settings = *settings;
-    port->has_group = settings->has_group;
-    port->group = settings->group;
     port->next_message_id = 1;
-    port->file = WVU_PORT_FILE_EARLY;
 
     wvu_status status = wvu_mutex_init(&port->lock);
     if (status != WVU_STATUS_OK) {
@@ -770,22 +578,14 @@ wvu_status wvu_port_socket_create(const struct wvu_port_socket_settings *setting
     status = open_descriptors(port, reason, reason_size);
     if (status != WVU_STATUS_OK)
         goto close_fds;
-    status = remove_stale(settings->run_dir, WVU_PORT_FILE, reason, reason_size);
-    if (status == WVU_STATUS_OK)
-        status = remove_stale(settings->run_dir, WVU_PORT_FILE_EARLY, reason, reason_size);
+    status =
+        wvu_listener_open(&port->listener, settings->run_dir, WVU_PORT_FILE, WVU_PORT_FILE_EARLY,
+                          settings->has_group, settings->group, reason, reason_size);
     if (status != WVU_STATUS_OK)
         goto close_fds;
-    status = bind_socket(port, reason, reason_size);
-    if (status != WVU_STATUS_OK)
-        goto close_fds;
-    status = set_mode(port, port->has_group, port->group, reason, reason_size);
-    if (status != WVU_STATUS_OK)
-        goto remove_socket;
     *out = port;
     return WVU_STATUS_OK;
 
-remove_socket:
-    unlinkat(settings->run_dir->directory, port->file, 0);
 close_fds:
     close_descriptors(port);
     wvu_mutex_destroy(&port->lock);
@@ -798,7 +598,7 @@ wvu_status wvu_port_socket_start(struct wvu_port_socket *port, struct wvu_dispat
                                  char *reason, size_t reason_size)
 {
     port->dispatcher = dispatcher;
-    wvu_status status = publish(port, reason, reason_size);
+    wvu_status status = wvu_listener_publish(&port->listener, BACKLOG, reason, reason_size);
     if (status != WVU_STATUS_OK)
         return status;
     status = wvu_thread_start(&port->thread, "wvu-port", run, port);
@@ -828,7 +628,7 @@ void wvu_port_socket_destroy(struct wvu_port_socket *port)
 {
     if (port == NULL)
         return;
-    unlinkat(port->settings.run_dir->directory, port->file, 0);
+    wvu_listener_close(&port->listener);
     close_descriptors(port);
     wvu_mutex_destroy(&port->lock);
     wvu_os_free(port, PORT_TAG);

@@ -14,18 +14,12 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "peer.h"
 #include "port.h"
 #include "run_dir.h"
 
 struct wvu_dispatcher;
 struct wvu_port_socket;
-
-/* A program that is connected, as the kernel knows it. */
-struct wvu_port_peer {
-    pid_t pid;
-    uid_t uid;
-    gid_t gid;
-};
 
 struct wvu_port_socket_settings {
     const struct wvu_run_dir *run_dir; /* must outlive the port */

@@ -10,10 +10,12 @@
 
 #include "winvirtue/status.h"
 
-#define WVU_RUN_DIR_DEFAULT "/run/winvirtue"
-#define WVU_PORT_FILE       "WVUPort"
-#define WVU_PORT_FILE_EARLY ".WVUPort" /* until it can be connected to */
-#define WVU_PID_FILE        "wvud.pid"
+#define WVU_RUN_DIR_DEFAULT    "/run/winvirtue"
+#define WVU_PORT_FILE          "WVUPort"
+#define WVU_PORT_FILE_EARLY    ".WVUPort" /* until it can be connected to */
+#define WVU_COMMAND_FILE       "WVUCommand"
+#define WVU_COMMAND_FILE_EARLY ".WVUComm"
+#define WVU_PID_FILE           "wvud.pid"
 
 struct wvu_run_dir {
     const char *path; /* the caller's */

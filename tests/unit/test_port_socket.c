@@ -16,7 +16,6 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <grp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -33,12 +32,12 @@
 #include "log.h"
 #include "os.h"
 #include "port_socket.h"
+#include "support/port_client.h"
 
-#define MS          UINT64_C(1000000)
-#define PATIENCE_MS 30000
-#define PATIENCE    (PATIENCE_MS * MS)
-#define SOON        (5000 * MS) /* what "at once" may take on a machine that is busy */
-#define GROUP       54321
+#define MS       UINT64_C(1000000)
+#define PATIENCE (PATIENCE_MS * MS)
+#define SOON     (5000 * MS) /* what "at once" may take on a machine that is busy */
+#define GROUP    54321
 
 /* ---- the dispatcher's part ----------------------------------------------------------------- */
 
@@ -47,11 +46,22 @@ struct wvu_dispatcher {
     pthread_cond_t changed;
     unsigned connects, disconnects;
     bool unpaired;
+    uint32_t reader; /* named, and not connected yet */
+    bool unnamed;
 };
+
+void wvu_dispatcher_name_reader(struct wvu_dispatcher *dispatcher, uint32_t process_id)
+{
+    pthread_mutex_lock(&dispatcher->mutex);
+    dispatcher->reader = process_id;
+    pthread_mutex_unlock(&dispatcher->mutex);
+}
 
 void wvu_dispatcher_connected(struct wvu_dispatcher *dispatcher)
 {
     pthread_mutex_lock(&dispatcher->mutex);
+    dispatcher->unnamed |= dispatcher->reader == 0;
+    dispatcher->reader = 0; /* each connection names its own */
     dispatcher->unpaired |= dispatcher->connects != dispatcher->disconnects;
     dispatcher->connects++;
     pthread_cond_broadcast(&dispatcher->changed);
@@ -117,7 +127,7 @@ static void stop(struct fixture *fixture)
     uint64_t before = wvu_os_uptime();
     wvu_port_socket_stop(fixture->port);
     assert_true(wvu_os_uptime() - before < SOON);
-    assert_false(fixture->dispatcher.unpaired);
+    assert_false(fixture->dispatcher.unpaired || fixture->dispatcher.unnamed);
     assert_int_equal(fixture->dispatcher.connects, fixture->dispatcher.disconnects);
     assert_false(fixture->reader_shown || fixture->shown_wrong);
     fixture->started = false;
@@ -164,36 +174,12 @@ static void await_dispatcher(struct fixture *fixture, unsigned connects, unsigne
 
 static int connect_to(const char *run_dir)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", run_dir, WVU_PORT_FILE);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
-        int error = errno;
-        close(fd);
-        errno = error;
-        return -1;
-    }
-    return fd;
-}
-
-/* One packet; -1 when none came in time or at the end of the connection. */
-static ssize_t take(int fd, void *buffer, size_t size)
-{
-    struct pollfd wait = {.fd = fd, .events = POLLIN};
-    if (poll(&wait, 1, PATIENCE_MS) <= 0)
-        return -1;
-    ssize_t got = recv(fd, buffer, size, 0);
-    return got > 0 ? got : -1;
+    return connect_to_file(run_dir, WVU_PORT_FILE);
 }
 
 static wvu_status take_welcome(int fd)
 {
-    struct wvu_welcome welcome;
-    if (take(fd, &welcome, sizeof welcome) != (ssize_t)sizeof welcome ||
-        welcome.version != WVU_PROTOCOL_VERSION || welcome.size != sizeof welcome ||
-        welcome.message_max != WVU_MESSAGE_MAX || welcome.reserved != 0)
-        return WVU_STATUS_BAD_MESSAGE;
-    return welcome.status;
+    return take_welcome_of(fd, WVU_MESSAGE_MAX);
 }
 
 /* Takes a message and gives its id, 0 when there is none. */
@@ -205,11 +191,6 @@ static uint64_t take_message(int fd)
         return 0;
     memcpy(&header, buffer, sizeof header);
     return header.message_id;
-}
-
-static bool put_packet(int fd, const void *packet, size_t size)
-{
-    return send(fd, packet, size, MSG_NOSIGNAL) == (ssize_t)size;
 }
 
 struct reply {
@@ -600,27 +581,9 @@ static void test_stopping_sensor_lets_nobody_in(void **state)
     close(first);
 }
 
-enum { LET_IN, DENIED_BY_SENSOR, DENIED_BY_MODE, FAILED };
-
-/* What a program of user 65534 with these groups comes to. */
 static int try_as_nobody(const char *run_dir, gid_t group, const gid_t *groups, size_t count)
 {
-    pid_t child = fork();
-    if (child == 0) {
-        if (setgroups(count, groups) != 0 || setgid(group) != 0 || setuid(65534) != 0)
-            _exit(FAILED);
-        int fd = connect_to(run_dir);
-        if (fd < 0)
-            _exit(errno == EACCES ? DENIED_BY_MODE : FAILED);
-        wvu_status status = take_welcome(fd);
-        _exit(status == WVU_STATUS_OK              ? LET_IN
-              : status == WVU_STATUS_ACCESS_DENIED ? DENIED_BY_SENSOR
-                                                   : FAILED);
-    }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
+    return try_port_as_nobody(run_dir, WVU_PORT_FILE, WVU_MESSAGE_MAX, group, groups, count);
 }
 
 static void set_group(struct fixture *fixture, bool has_group)
