@@ -1,6 +1,6 @@
 /*
  * The filter: rules that say which events are reported, which programs may not run, and which processes
- * the sensor must never end. See filter.c; docs/operations.md describes the rules for people.
+ * the sensor must never end. See filter.c; docs/rules.md describes the rules for people.
  *
  * A filter is made from text as a whole or not at all, and never changes: the sensor swaps one for another
  * (wvu_sensor_set_filter). A process is judged once, when it is first seen (and again when the filter was
@@ -49,7 +49,8 @@ struct wvu_verdict {
 struct wvu_filter_denied {
     const char *path; /* UTF-8, as in the rule */
     uint32_t deny;    /* enum wvu_filter_deny */
-    bool only_path;   /* the rule has no other condition: the file alone decides */
+    bool only_path;   /* the file alone decides: the rule has no other condition, no earlier deny rule
+                         can decide first, and no protect rule can hold for it */
     const char *rule; /* its name */
 };
 
