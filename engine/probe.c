@@ -239,6 +239,7 @@ void wvu_probe_read_state(struct wvu_probe *probe, struct wvu_probe_state *state
         .interval_ns = probe->interval_ns,
         .last_run = last_event > probe->last_run ? last_event : probe->last_run,
     };
+    say(state->reason, probe->reason);
     if (probe->definition->state != NULL)
         probe->definition->state(probe, state);
     wvu_mutex_release(&probe->control);

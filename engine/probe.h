@@ -52,6 +52,7 @@ struct wvu_probe_state {
     uint64_t filtered;    /* events that were not wanted */
     uint64_t interval_ns; /* 0 unless temporal */
     int64_t last_run;     /* system time of the last run or event; 0 never */
+    char reason[256];     /* why it failed, in words; empty otherwise */
 };
 
 /* A number that people can set with ConfigureProbe. on and off stand for 1 and 0 where `most` is 1. The

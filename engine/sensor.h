@@ -27,13 +27,14 @@ struct wvu_requester {
  * (wvu_sensor_settings.host), by the thread that answers the command. NULL: NOT_SUPPORTED, or nothing to
  * do. `reason` holds 256 bytes. */
 struct wvu_sensor_host {
-    /* Asks the host to stop the sensor soon; must not wait for it. */
+    /* Asks the host to stop the sensor soon; must not wait for it: wvu_sensor_stop waits for the command. */
     wvu_status (*shutdown)(void *context, const struct wvu_requester *requester, char *reason);
-    /* Before protection is switched: the host may have something to arrange, and may refuse. */
+    /* Before protection is switched: the host may have something to arrange, and may refuse. Must not wait
+     * for the thread that stops the sensor either. */
     wvu_status (*protect)(void *context, bool on, char *reason);
     /* A new filter is in force: the processes that run are to be judged anew (wvu_sensor_judge). */
     void (*filter_changed)(void *context);
-    /* The host's own counters: key=value, one a line; returns the length (at most size). */
+    /* The host's own counters: key=value, one a line, not terminated; returns the length (at most size). */
     size_t (*counters)(void *context, char *text, size_t size);
     struct wvu_filter_host filter; /* how this host compares images */
     uint32_t process_id;           /* of the sensor */
@@ -52,6 +53,15 @@ struct wvu_mitigation_report {
     const char *rule;                      /* NULL: it was a command */
     const char *reason;                    /* NULL or "": none */
     const struct wvu_requester *requester; /* NULL: a rule */
+};
+
+/* A CommandExecuted event. */
+struct wvu_command_report {
+    uint32_t command; /* enum wvu_command */
+    wvu_status status;
+    const char *target; /* "": none */
+    const char *detail; /* UTF-8, not terminated; what is too long is cut */
+    size_t detail_size;
 };
 
 struct wvu_sensor_settings {
@@ -82,10 +92,12 @@ wvu_status wvu_sensor_create(const struct wvu_sensor_settings *settings,
  * Once in a sensor's life: INVALID_STATE after that. */
 wvu_status wvu_sensor_start(struct wvu_sensor *sensor);
 
-/* Probes off (last one first), callbacks run down, SensorStop queued, dispatcher drained for at
- * most drain_ms and joined. Bounded in every state. */
+/* Waits for the commands that are being answered (from now on they are answered STOPPING). Probes off
+ * (last one first), callbacks run down, SensorStop queued, dispatcher drained for at most drain_ms and
+ * joined. Bounded in every state. */
 void wvu_sensor_stop(struct wvu_sensor *sensor, const char *reason);
-void wvu_sensor_destroy(struct wvu_sensor *sensor); /* NULL is allowed */
+/* When no command, probe or port uses it any more. NULL is allowed. */
+void wvu_sensor_destroy(struct wvu_sensor *sensor);
 
 /* For the host's port and for statistics; valid from create to destroy. */
 struct wvu_dispatcher *wvu_sensor_dispatcher(struct wvu_sensor *sensor);
@@ -127,7 +139,7 @@ void wvu_sensor_report_mitigation(struct wvu_sensor *sensor, const struct wvu_pr
  * reader. Hosts add their own (critical processes, `protect` rules). */
 bool wvu_sensor_must_live(struct wvu_sensor *sensor, uint32_t process_id, char *reason);
 
-/* ---- for probe.c, command.c ----------------------------------------------------------------------- */
+/* ---- for probe.c ------------------------------------------------------------------------------- */
 
 /* Any. */
 void wvu_sensor_count_filtered(struct wvu_sensor *sensor, uint16_t type);
@@ -138,5 +150,32 @@ void wvu_sensor_time_call(struct wvu_sensor *sensor, uint64_t ns);
 void wvu_sensor_report_probe(struct wvu_sensor *sensor, const struct wvu_probe *probe,
                              uint32_t condition, wvu_status status, const char *reason);
 void wvu_sensor_reschedule(struct wvu_sensor *sensor);
+
+/* ---- for command.c: PASSIVE, any thread -------------------------------------------------------- */
+
+/* Around each command. Not OK: the sensor has not started (AGAIN) or stop began (STOPPING); `reason` (256
+ * bytes) says so, and there is no end. Commands that change something wait for each other here, so that
+ * their events stand in the stream in the order in which they took effect. */
+wvu_status wvu_sensor_begin_command(struct wvu_sensor *sensor, bool changes, char *reason);
+void wvu_sensor_end_command(struct wvu_sensor *sensor, bool changes);
+/* Between the two. */
+void wvu_sensor_report_command(struct wvu_sensor *sensor, const struct wvu_requester *requester,
+                               const struct wvu_command_report *report);
+void wvu_sensor_count_command(struct wvu_sensor *sensor, bool failed); /* Any; answered */
+
+struct wvu_sensor_counters {
+    uint64_t filtered[WVU_EVENT_KINDS]; /* by wvu_event_index */
+    uint64_t calls[32];                 /* timed calls by the logarithm of their nanoseconds */
+    uint64_t commands;
+    uint64_t commands_failed;
+    uint64_t mitigations;
+};
+void wvu_sensor_read_counters(struct wvu_sensor *sensor, struct wvu_sensor_counters *counters);
+
+/* What it was created with, and since when it runs (`uptime`: ns since its start; 0 before). */
+const struct wvu_sensor_settings *wvu_sensor_settings_of(const struct wvu_sensor *sensor);
+const uint8_t *wvu_sensor_id(const struct wvu_sensor *sensor);
+int64_t wvu_sensor_started(const struct wvu_sensor *sensor);
+uint64_t wvu_sensor_uptime(const struct wvu_sensor *sensor);
 
 #endif

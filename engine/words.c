@@ -145,3 +145,58 @@ void wvu_build_hex(struct wvu_builder *builder, uint64_t number, unsigned digits
         text[2 + i] = "0123456789abcdef"[number >> 4 * (digits - 1 - i) & 0xF];
     append(builder, text, 2 + digits);
 }
+
+/* ---- UTF-8 ---------------------------------------------------------------------------------- */
+
+#define NOT_UTF8 0xFFFFFFFFu
+
+/* The character at the beginning, and its bytes. What is not well-formed (overlong forms, surrogates and
+ * numbers above U+10FFFF too) is taken one byte at a time. */
+static uint32_t decode(const char *text, size_t length, size_t *taken)
+{
+    const uint8_t first = (uint8_t)text[0];
+    const size_t more = first < 0x80 ? 0 : first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3;
+    static const uint32_t least[4] = {0, 0x80, 0x800, 0x10000};
+    *taken = 1;
+    if (first < 0x80)
+        return first;
+    if (first < 0xC2 || first > 0xF4 || more >= length)
+        return NOT_UTF8;
+    uint32_t point = first & (0x3Fu >> more);
+    for (size_t i = 1; i <= more; i++) {
+        if (((uint8_t)text[i] & 0xC0) != 0x80)
+            return NOT_UTF8;
+        point = point << 6 | ((uint8_t)text[i] & 0x3Fu);
+    }
+    if (point < least[more] || point > 0x10FFFF || (point >= 0xD800 && point < 0xE000))
+        return NOT_UTF8;
+    *taken = more + 1;
+    return point;
+}
+
+size_t wvu_utf16_from_utf8(const char *text, size_t length, uint16_t *units, size_t capacity)
+{
+    size_t count = 0, taken;
+    for (size_t at = 0; at < length; at += taken) {
+        uint32_t point = decode(text + at, length - at, &taken);
+        if (point == NOT_UTF8)
+            point = 0xFFFD;
+        size_t needed = point < 0x10000 ? 1 : 2;
+        if (needed > capacity - count)
+            break;
+        if (needed == 2)
+            units[count++] = (uint16_t)(0xD800 + ((point - 0x10000) >> 10));
+        units[count++] = (uint16_t)(needed == 2 ? 0xDC00 + (point & 0x3FF) : point);
+    }
+    return count;
+}
+
+void wvu_utf8_clean(char *text, size_t length)
+{
+    size_t taken;
+    for (size_t at = 0; at < length; at += taken) {
+        uint32_t point = decode(text + at, length - at, &taken);
+        if (point == NOT_UTF8 || point < 0x20 || point == 0x7F)
+            text[at] = '?';
+    }
+}

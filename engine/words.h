@@ -42,4 +42,10 @@ void wvu_build_word(struct wvu_builder *builder, const struct wvu_word *word);
 void wvu_build_number(struct wvu_builder *builder, uint64_t number);
 void wvu_build_hex(struct wvu_builder *builder, uint64_t number, unsigned digits); /* with 0x */
 
+/* The same text in UTF-16, at most `capacity` units, not terminated; returns how many. What is not UTF-8
+ * becomes U+FFFD; a pair is never split. */
+size_t wvu_utf16_from_utf8(const char *text, size_t length, uint16_t *units, size_t capacity);
+/* Makes a text fit for people, in place: control characters and what is not UTF-8 become '?'. */
+void wvu_utf8_clean(char *text, size_t length);
+
 #endif

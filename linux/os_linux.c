@@ -419,3 +419,10 @@ wvu_status wvu_os_random(void *buffer, size_t size)
     }
     return WVU_STATUS_OK;
 }
+
+/* ---- case ----------------------------------------------------------------------------------- */
+
+uint16_t wvu_os_upcase(uint16_t unit)
+{
+    return unit; /* file names here do not ignore case */
+}

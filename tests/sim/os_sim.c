@@ -1134,6 +1134,11 @@ wvu_status wvu_os_random(void *buffer, size_t size)
     return WVU_STATUS_OK;
 }
 
+uint16_t wvu_os_upcase(uint16_t unit)
+{
+    return unit >= 'a' && unit <= 'z' ? (uint16_t)(unit - 'a' + 'A') : unit;
+}
+
 void wvu_os_log(uint32_t module, uint32_t level, const char *format, va_list arguments)
 {
     static const char *const levels[] = {"error", "warning", "trace", "info"};
