@@ -62,6 +62,7 @@ void nt_check_nothing_outstanding(void)
     if (threads != 0)
         nt_broken(NT_RULE_LEAK_THREAD, "%zu threads of the driver run", threads);
     nt_ps_check_leaks();
+    nt_cm_check_leaks();
     nt_flt_check_leaks();
     nt_timers_check_leaks();
     nt_objects_check_leaks();

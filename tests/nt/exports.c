@@ -33,9 +33,10 @@ static uint8_t *code_area;
 static _Atomic size_t stack_used;
 
 static const struct nt_export_table *const tables[] = {
-    &nt_dbg_table, &nt_ex_table,   &nt_flt_table,    &nt_ke_table,    &nt_lock_table,
-    &nt_ob_table,  &nt_pool_table, &nt_ps_table,     &nt_query_table, &nt_rtl_table,
-    &nt_se_table,  &nt_seh_table,  &nt_system_table, &nt_timer_table, &nt_zw_table,
+    &nt_cm_table,  &nt_dbg_table,    &nt_ex_table,    &nt_flt_table,
+    &nt_ke_table,  &nt_lock_table,   &nt_ob_table,    &nt_pool_table,
+    &nt_ps_table,  &nt_query_table,  &nt_rtl_table,   &nt_se_table,
+    &nt_seh_table, &nt_system_table, &nt_timer_table, &nt_zw_table,
 };
 
 size_t nt_stack_used(void)

@@ -68,9 +68,9 @@ struct nt_export_table {
         array, sizeof(array) / sizeof((array)[0])                                                  \
     }
 
-extern const struct nt_export_table nt_dbg_table, nt_ex_table, nt_flt_table, nt_ke_table,
-    nt_lock_table, nt_ob_table, nt_pool_table, nt_ps_table, nt_query_table, nt_rtl_table,
-    nt_se_table, nt_seh_table, nt_system_table, nt_timer_table, nt_zw_table;
+extern const struct nt_export_table nt_cm_table, nt_dbg_table, nt_ex_table, nt_flt_table,
+    nt_ke_table, nt_lock_table, nt_ob_table, nt_pool_table, nt_ps_table, nt_query_table,
+    nt_rtl_table, nt_se_table, nt_seh_table, nt_system_table, nt_timer_table, nt_zw_table;
 
 /* The address that a driver's import is bound to: a stub that goes through nt_gate. Names that do
  * not exist get a stub that ends the process when it is called; `must_exist` false: NULL then. */
@@ -300,6 +300,7 @@ bool nt_process_is_administrator(const struct nt_process *process);
 size_t nt_running_processes(const struct nt_process_plan **plans, size_t most);
 const struct nt_process_plan *nt_process_plan_of(const struct nt_process *process);
 void nt_ps_check_leaks(void);
+void nt_cm_check_leaks(void);
 void nt_flt_check_leaks(void);
 void nt_timers_check_leaks(void);
 void nt_timers_forget(uintptr_t begin, uintptr_t end);

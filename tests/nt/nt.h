@@ -119,6 +119,49 @@ void nt_image_announce(struct nt_process *process, const struct nt_image_plan *p
 bool nt_process_callback_registered(void);
 bool nt_image_callback_registered(void);
 
+/* ---- the registry's callbacks (cm.c) --------------------------------------------------------------- */
+struct nt_registry_key; /* a key object that somebody has open */
+struct nt_registry_key *nt_key_new(const char *path);
+void nt_key_free(struct nt_registry_key *key);
+void *nt_key_object(const struct nt_registry_key *key); /* NULL for NULL */
+void nt_key_set_deleted(struct nt_registry_key *key);   /* somebody else deletes it */
+
+enum nt_key_operation {
+    NT_KEY_CREATE,
+    NT_KEY_OPEN,
+    NT_KEY_SET_VALUE,
+    NT_KEY_DELETE_VALUE,
+    NT_KEY_QUERY_VALUE,
+    NT_KEY_DELETE,
+    NT_KEY_RENAME
+};
+
+struct nt_key_plan {
+    enum nt_key_operation operation;
+    struct nt_registry_key *key;    /* create and open: the root, or NULL */
+    struct nt_registry_key *result; /* create and open: the key that comes of it */
+    const UNICODE_STRING *name; /* of the value; create and open: the path; rename: the new name */
+    uint32_t type;              /* of the value; query: KEY_VALUE_INFORMATION_CLASS */
+    void *data;                 /* query: the answer */
+    uint32_t size;
+    uint32_t desired_access;
+    uint32_t granted_access;
+    uint32_t options;
+    uint32_t *disposition;
+    const char *new_path; /* rename */
+    NTSTATUS status;
+    bool no_post; /* another filter ends it so that the post-notification never comes */
+    void (*meanwhile)(void *context); /* between pre- and post-notification; NULL: nothing */
+    void *context;
+};
+/* Calls the callbacks before and after, in the context of this thread's process. */
+void nt_key_operate(const struct nt_key_plan *plan);
+/* One call of the topmost callback with any class. */
+void nt_key_notify(uint32_t notify_class, void *information);
+bool nt_registry_callback_registered(void);
+void nt_registry_altitude(char *text, size_t size);   /* of the callback; "" without */
+void nt_take_registry_altitude(const char *altitude); /* another driver has it; NULL: nobody */
+
 /* A thread that may call everything here, in the context of a process (NULL: System). */
 struct nt_runner;
 struct nt_runner *nt_run_thread(const char *name, struct nt_process *process, void (*body)(void *),

@@ -317,6 +317,89 @@ typedef struct KEY_VALUE_PARTIAL_INFORMATION {
     uint8_t Data[4]; /* DataLength bytes */
 } KEY_VALUE_PARTIAL_INFORMATION;
 
+/* What registry callbacks are given. */
+typedef struct REG_DELETE_KEY_INFORMATION {
+    void *Object;
+    void *CallContext;
+    void *ObjectContext;
+    void *Reserved;
+} REG_DELETE_KEY_INFORMATION;
+
+typedef struct REG_SET_VALUE_KEY_INFORMATION {
+    void *Object;
+    const UNICODE_STRING *ValueName;
+    uint32_t TitleIndex;
+    uint32_t Type;
+    void *Data;
+    uint32_t DataSize;
+    uint32_t Padding;
+    void *CallContext;
+    void *ObjectContext;
+    void *Reserved;
+} REG_SET_VALUE_KEY_INFORMATION;
+
+typedef struct REG_DELETE_VALUE_KEY_INFORMATION {
+    void *Object;
+    const UNICODE_STRING *ValueName;
+    void *CallContext;
+    void *ObjectContext;
+    void *Reserved;
+} REG_DELETE_VALUE_KEY_INFORMATION;
+
+typedef struct REG_RENAME_KEY_INFORMATION {
+    void *Object;
+    const UNICODE_STRING *NewName;
+    void *CallContext;
+    void *ObjectContext;
+    void *Reserved;
+} REG_RENAME_KEY_INFORMATION;
+
+typedef struct REG_QUERY_VALUE_KEY_INFORMATION {
+    void *Object;
+    const UNICODE_STRING *ValueName;
+    uint32_t KeyValueInformationClass;
+    uint32_t Padding;
+    void *KeyValueInformation;
+    uint32_t Length;
+    uint32_t Padding2;
+    uint32_t *ResultLength;
+    void *CallContext;
+    void *ObjectContext;
+    void *Reserved;
+} REG_QUERY_VALUE_KEY_INFORMATION;
+
+typedef struct
+    REG_CREATE_KEY_INFORMATION { /* create and open; V1 appends members behind Reserved */
+    const UNICODE_STRING *CompleteName;
+    void *RootObject;
+    void *ObjectType;
+    uint32_t CreateOptions;
+    uint32_t Padding;
+    const UNICODE_STRING *Class;
+    void *SecurityDescriptor;
+    void *SecurityQualityOfService;
+    uint32_t DesiredAccess;
+    uint32_t GrantedAccess;
+    uint32_t *Disposition;
+    void **ResultObject;
+    void *CallContext;
+    void *RootObjectContext;
+    void *Transaction;
+    void *Reserved;
+} REG_CREATE_KEY_INFORMATION;
+
+typedef struct REG_POST_OPERATION_INFORMATION {
+    void *Object;
+    NTSTATUS Status;
+    uint32_t Padding;
+    void *PreInformation;
+    NTSTATUS ReturnStatus;
+    uint32_t Padding2;
+    void *CallContext;
+    void *ObjectContext;
+    void *Reserved;
+} REG_POST_OPERATION_INFORMATION;
+
 #define NT_LAYOUT(type, bytes) _Static_assert(sizeof(type) == (bytes), "layout of " #type)
 NT_LAYOUT(UNICODE_STRING, 16);
 NT_LAYOUT(OBJECT_ATTRIBUTES, 48);
@@ -334,6 +417,13 @@ NT_LAYOUT(IMAGE_INFO_EX, 56);
 NT_LAYOUT(FLT_REGISTRATION, 112);
 NT_LAYOUT(SECURITY_DESCRIPTOR, 40);
 NT_LAYOUT(KEY_VALUE_PARTIAL_INFORMATION, 16);
+NT_LAYOUT(REG_DELETE_KEY_INFORMATION, 32);
+NT_LAYOUT(REG_SET_VALUE_KEY_INFORMATION, 64);
+NT_LAYOUT(REG_DELETE_VALUE_KEY_INFORMATION, 40);
+NT_LAYOUT(REG_RENAME_KEY_INFORMATION, 40);
+NT_LAYOUT(REG_QUERY_VALUE_KEY_INFORMATION, 72);
+NT_LAYOUT(REG_CREATE_KEY_INFORMATION, 112);
+NT_LAYOUT(REG_POST_OPERATION_INFORMATION, 56);
 #undef NT_LAYOUT
 
 #endif
