@@ -50,7 +50,7 @@ struct client {
 };
 
 /* What clients can make happen often. */
-enum trouble { FULL, UNENTITLED, STOPPING, FAILED, UNREAD, OVERSIZED, TROUBLES };
+enum trouble { FULL, UNENTITLED, STOPPING, FAILED, UNREAD, TROUBLES };
 
 struct wvu_port_command {
     struct wvu_listener listener;
@@ -100,7 +100,6 @@ static uint64_t tell_sums(struct wvu_port_command *port, uint64_t now)
         [STOPPING] = "command clients were refused: the sensor is stopping",
         [FAILED] = "connections to the command port failed",
         [UNREAD] = "command clients were disconnected: they left responses unread",
-        [OVERSIZED] = "requests were refused: larger than a request may be",
     };
     uint64_t next = WVU_TIMEOUT_NONE;
     for (int kind = 0; kind < TROUBLES; kind++) {
@@ -176,20 +175,21 @@ static void refuse(struct wvu_port_command *port, int fd, const struct wvu_port_
     close(fd);
 }
 
+/* Who it is comes before the welcome: after it the client may be gone at any time. */
 static void admit(struct wvu_port_command *port, struct client *place, int fd,
                   const struct wvu_port_peer *peer)
 {
+    *place = (struct client){.fd = fd, .peer = *peer};
+    identify(place);
     if (!wvu_peer_make_room(fd, WVU_RESPONSE_MAX) ||
         !wvu_peer_welcome(fd, WVU_STATUS_OK, WVU_RESPONSE_MAX)) {
         if (count_trouble(port, FAILED))
             wvu_log_warning(WVU_LOG_COMMS,
                             "process %d connected to the command port and could not be welcomed",
                             (int)peer->pid);
-        close(fd);
+        end_client(place);
         return;
     }
-    *place = (struct client){.fd = fd, .pidfd = -1, .peer = *peer};
-    identify(place);
     count(port, &port->connections);
     wvu_log_trace(WVU_LOG_COMMS, "command client connected: process %d (%s), user %u",
                   (int)peer->pid, place->requester.image, (unsigned)peer->uid);
@@ -236,37 +236,14 @@ static void accept_one(struct wvu_port_command *port)
 
 /* ---- requests ------------------------------------------------------------------------------ */
 
-/* A packet that did not fit was cut by the kernel: what is left of it is nobody's request. */
-static uint32_t answer_oversized(struct wvu_port_command *port, const struct client *client,
-                                 size_t size)
-{
-    if (count_trouble(port, OVERSIZED))
-        wvu_log_warning(WVU_LOG_COMMS, "process %d sent a request of %zu bytes; at most %u",
-                        (int)client->peer.pid, size, WVU_REQUEST_MAX);
-    struct wvu_request request;
-    memcpy(&request, port->request, sizeof request);
-    struct wvu_response *response = (struct wvu_response *)(void *)port->response;
-    char *text = (char *)(response + 1);
-    int length = snprintf(text, 128, "a request of %zu bytes; at most %u are allowed", size,
-                          WVU_REQUEST_MAX);
-    *response = (struct wvu_response){
-        .version = WVU_PROTOCOL_VERSION,
-        .size = sizeof *response,
-        .command = request.command,
-        .status = WVU_STATUS_BAD_MESSAGE,
-        .data_size = (uint32_t)length,
-    };
-    return (uint32_t)sizeof *response + response->data_size;
-}
-
+/* The size is that of the packet, also when the kernel cut it to the buffer: the answer says so. */
 static uint32_t answer(struct wvu_port_command *port, struct client *client, size_t size)
 {
     count(port, &port->requests);
-    if (size > sizeof port->request)
-        return answer_oversized(port, client, size);
     update_requester(client);
-    return wvu_command_answer(port->sensor, &client->requester, port->request, (uint32_t)size,
-                              port->response, sizeof port->response);
+    return wvu_command_answer(port->sensor, &client->requester, port->request,
+                              size < UINT32_MAX ? (uint32_t)size : UINT32_MAX, port->response,
+                              sizeof port->response);
 }
 
 /* False: the client is to be closed. */
@@ -453,7 +430,6 @@ void wvu_port_command_read_counters(struct wvu_port_command *port,
         .refused_stopping = port->troubles[STOPPING].total,
         .refused_failed = port->troubles[FAILED].total,
         .unread = port->troubles[UNREAD].total,
-        .oversized = port->troubles[OVERSIZED].total,
     };
     wvu_mutex_release(&port->lock);
 }

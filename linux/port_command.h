@@ -37,7 +37,6 @@ struct wvu_port_command_counters {
     uint64_t refused_stopping;
     uint64_t refused_failed; /* the system had no resources, or the welcome could not be sent */
     uint64_t unread;         /* clients that were closed because they left their responses unread */
-    uint64_t oversized;      /* requests of more than WVU_REQUEST_MAX bytes */
 };
 
 /* Makes the socket, in the place of one that a dead sensor left; nobody can connect yet. On failure
