@@ -11,18 +11,24 @@
  * callbacks: file I/O passes it by. It is a minifilter because the ports come with the Filter
  * Manager, and because activity monitors have their place and their altitude there.
  *
- * The Filter Manager sets DriverUnload itself in FltRegisterFilter and calls on_unload from there;
- * the driver never touches it.
+ * The Filter Manager sets DriverUnload itself in FltRegisterFilter and calls on_unload from there. Only
+ * protection.c touches it: it takes it away while the sensor is protected.
  */
+#include <string.h>
+
 #include "flt.h"
 #include "format.h"
 #include "log.h"
 #include "machine.h"
+#include "names.h"
 #include "nt_host.h"
 #include "os_nt.h"
 #include "parameters.h"
 #include "port_command.h"
 #include "port_filter.h"
+#include "process_judge.h"
+#include "protection.h"
+#include "requester.h"
 #include "routines.h"
 #include "sensor.h"
 #include "stack_guard.h"
@@ -30,12 +36,9 @@
 
 DRIVER_INITIALIZE DriverEntry;
 
-#define PROBES 3
+#define PROBES 4
 static const struct wvu_probe_definition *const known_probes[PROBES + 1] = {
-    &wvu_process_probe,
-    &wvu_image_probe,
-    &wvu_registry_probe,
-    NULL,
+    &wvu_process_probe, &wvu_image_probe, &wvu_thread_probe, &wvu_registry_probe, NULL,
 };
 _Static_assert(PROBES <= WVU_PARAMETERS_PROBES_MAX, "parameters.h has a bit for each probe");
 
@@ -113,6 +116,53 @@ static void prepare(PDRIVER_OBJECT object, PUNICODE_STRING service_key)
                                   sizeof driver.configuration);
     wvu_machine_describe(&driver.machine);
     make_host(object, service_key);
+    wvu_names_init();
+}
+
+/* ---- what commands ask of the host: PASSIVE ------------------------------------------------------ */
+
+static void filter_changed(void *context)
+{
+    wvu_process_judge_all(context);
+}
+
+static size_t counters(void *context, char *text, size_t size)
+{
+    const struct wvu_nt_host *host = context;
+    return wvu_format(text, size, "processes=%u\nprocesses-without-room=%llu",
+                      (unsigned)wvu_process_table_count(host->processes),
+                      (unsigned long long)wvu_process_table_missed(host->processes));
+}
+
+#define SYSTEM_PROCESS_ID 4
+
+static const struct wvu_sensor_host host_operations = {
+    .protect = wvu_protection_switch,
+    .filter_changed = filter_changed,
+    .counters = counters,
+    .filter = {.utf16 = true, .ignore_case = true, .spelling = wvu_names_spelling},
+    .process_id = SYSTEM_PROCESS_ID,
+};
+
+/* ---- the sensor ---------------------------------------------------------------------------------- */
+
+/* A filter that is wrong must not keep the driver from running: then nobody would see anything. */
+static const char *usable_filter(void)
+{
+    struct wvu_filter *filter;
+    char reason[256];
+    const char *text = driver.parameters.filter;
+    if (text == NULL)
+        return NULL;
+    wvu_status status =
+        wvu_filter_create(text, strlen(text), &host_operations.filter, &filter, reason);
+    if (status == WVU_STATUS_OK) {
+        wvu_filter_destroy(filter);
+        return text;
+    }
+    wvu_log_error(WVU_LOG_MAIN, "parameter Filter: %s (0x%08x): %s; there are no rules",
+                  wvu_strerror(status), (unsigned)status, reason);
+    return NULL;
 }
 
 static wvu_status create_sensor(void)
@@ -129,9 +179,25 @@ static wvu_status create_sensor(void)
         .drain_ms = driver.parameters.drain_ms,
         .port = &driver.event_port.port,
         .host = &driver.host,
+        .operations = &host_operations,
+        .filter = usable_filter(),
         .probes = driver.probes,
     };
-    return wvu_sensor_create(&settings, &driver.sensor);
+    wvu_status status = wvu_sensor_create(&settings, &driver.sensor);
+    driver.host.sensor = driver.sensor;
+    return status;
+}
+
+/* "DisableUnload", from the start. */
+static void protect_if_wanted(void)
+{
+    char reason[256];
+    if (driver.parameters.protect == 0)
+        return;
+    wvu_status status = wvu_sensor_protect(driver.sensor, true, reason);
+    if (status != WVU_STATUS_OK)
+        wvu_log_error(WVU_LOG_MAIN, "cannot be protected: %s (0x%08x): %s", wvu_strerror(status),
+                      (unsigned)status, reason);
 }
 
 static NTSTATUS FLTAPI on_unload(FLT_FILTER_UNLOAD_FLAGS flags);
@@ -153,8 +219,9 @@ WVU_NT_NO_STACK_GUARD NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT object, PUNICODE
                       "FltRegisterFilter failed (0x%08x): is the Instances key below the service "
                       "there, with an altitude?",
                       (unsigned)status);
-        goto out;
+        goto forget_parameters;
     }
+    wvu_protection_init(object);
     status = wvu_port_filter_init(&driver.event_port, driver.filter);
     if (!NT_SUCCESS(status))
         goto unregister;
@@ -170,7 +237,7 @@ WVU_NT_NO_STACK_GUARD NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT object, PUNICODE
     status = wvu_port_filter_open(&driver.event_port, wvu_sensor_dispatcher(driver.sensor));
     if (!NT_SUCCESS(status))
         goto destroy_sensor;
-    status = wvu_port_command_open(&driver.command_port, driver.filter);
+    status = wvu_port_command_open(&driver.command_port, driver.filter, driver.sensor);
     if (!NT_SUCCESS(status))
         goto close_event_port;
     status = wvu_sensor_start(driver.sensor);
@@ -184,6 +251,7 @@ WVU_NT_NO_STACK_GUARD NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT object, PUNICODE
         wvu_log_error(WVU_LOG_MAIN, "FltStartFiltering failed (0x%08x)", (unsigned)status);
         goto stop_sensor;
     }
+    protect_if_wanted();
     wvu_log_info(WVU_LOG_MAIN, "version " WVU_VERSION " runs on %s", driver.machine.system);
     return STATUS_SUCCESS;
 
@@ -202,24 +270,41 @@ destroy_port:
     wvu_port_filter_destroy(&driver.event_port);
 unregister:
     FltUnregisterFilter(driver.filter);
-out:
+forget_parameters:
+    wvu_parameters_forget(&driver.parameters);
     return status;
 }
 
 /* ---- unload ------------------------------------------------------------------------------------ */
 
-/* "FilterUnloadCallback": PASSIVE_LEVEL; STATUS_SUCCESS lets the driver go. */
+static bool refuse_unload(FLT_FILTER_UNLOAD_FLAGS flags)
+{
+    struct wvu_requester requester;
+    if (!wvu_sensor_is_protected(driver.sensor) || (flags & FLTFL_FILTER_UNLOAD_MANDATORY) != 0)
+        return false;
+    wvu_requester_describe(&requester);
+    wvu_sensor_report_refused_stop(driver.sensor, &requester, "unload of the filter");
+    return true;
+}
+
+/* "FilterUnloadCallback": PASSIVE_LEVEL; STATUS_SUCCESS lets the driver go. A mandatory unload cannot be
+ * refused; while the sensor is protected, none can be asked for (protection.c). */
 static NTSTATUS FLTAPI on_unload(FLT_FILTER_UNLOAD_FLAGS flags)
 {
+    char reason[256];
+    if (refuse_unload(flags))
+        return STATUS_FLT_DO_NOT_DETACH;
     wvu_log_info(WVU_LOG_MAIN, "unloading%s",
                  (flags & FLTFL_FILTER_UNLOAD_MANDATORY) != 0 ? " (mandatory)" : "");
     wvu_port_filter_close(&driver.event_port);
-    wvu_port_command_close(&driver.command_port);
+    wvu_port_command_close(&driver.command_port); /* no command after this */
+    (void)wvu_protection_switch(&driver.host, false, reason);
     wvu_sensor_stop(driver.sensor, "the driver is unloaded");
     wvu_port_filter_end(&driver.event_port);
     FltUnregisterFilter(driver.filter);
     wvu_port_filter_destroy(&driver.event_port);
     wvu_sensor_destroy(driver.sensor);
     wvu_process_table_destroy(driver.host.processes);
+    wvu_parameters_forget(&driver.parameters);
     return STATUS_SUCCESS;
 }

@@ -101,6 +101,7 @@ _Static_assert(offsetof(FLT_REGISTRATION, NormalizeContextCleanupCallback) == 80
 _Static_assert(offsetof(FLT_REGISTRATION, SectionNotificationCallback) == 104, "FLT_REGISTRATION");
 #endif
 _Static_assert(FLT_REGISTRATION_VERSION == 0x0203, "the revision that this driver was written for");
+_Static_assert(STATUS_FLT_DO_NOT_DETACH == (NTSTATUS)0xC01C0010L, "refusing to unload");
 _Static_assert(FLT_PORT_ALL_ACCESS == (FLT_PORT_CONNECT | STANDARD_RIGHTS_ALL), "port rights");
 
 #endif

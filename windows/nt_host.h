@@ -9,11 +9,13 @@
 #include "object_hash.h"
 #include "probe.h"
 #include "process_table.h"
+#include "sensor.h"
 
 struct wvu_nt_host {
     bool
         has_key; /* without secret random numbers there is no key, and events have no object names */
     struct wvu_object_key key;
+    struct wvu_sensor *sensor;
     struct wvu_process_table *processes; /* never NULL while a probe exists */
     PDRIVER_OBJECT driver_object;
     WCHAR altitude[WVU_ALTITUDE_UNITS];
@@ -21,6 +23,7 @@ struct wvu_nt_host {
 
 extern const struct wvu_probe_definition wvu_process_probe;
 extern const struct wvu_probe_definition wvu_image_probe;
+extern const struct wvu_probe_definition wvu_thread_probe;
 extern const struct wvu_probe_definition wvu_registry_probe;
 
 /* Any IRQL. The value for fields such as EProcess; 0: leave the field out. */

@@ -4,11 +4,14 @@
 #include "parameters.h"
 
 #include "dispatcher.h"
+#include "filter.h"
 #include "format.h"
 #include "log.h"
 #include "queue.h"
 #include "registry.h"
 #include "text.h"
+
+#define PARAMETERS_TAG WVU_TAG('W', 'v', 'P', 'a')
 
 struct number_rule {
     PCWSTR name;
@@ -35,6 +38,7 @@ static const struct number_rule numbers[] = {
     NUMBER(LogModules, log_modules, 0, WVU_LOG_ALL, WVU_LOG_ALL),
     NUMBER(LogLevel, log_level, WVU_LOG_ERROR, WVU_LOG_INFO, WVU_LOG_INFO),
     NUMBER(BreakOnLoad, break_on_load, 0, 1, 0),
+    NUMBER(Protect, protect, 0, 1, 0),
 };
 #define NUMBERS (sizeof numbers / sizeof numbers[0])
 
@@ -107,6 +111,64 @@ static void read_probes(HANDLE key, const struct wvu_probe_definition *const *pr
     *mask = wanted;
 }
 
+/* ---- the filter --------------------------------------------------------------------------------- */
+
+/* One string a line. False: it does not fit. */
+static bool join_lines(const WCHAR *strings, ULONG units, char *text, size_t size)
+{
+    size_t length = 0;
+    for (ULONG i = 0; i < units && strings[i] != 0;) {
+        ULONG start = i;
+        while (strings[i] != 0)
+            i++;
+        if (3 * (size_t)(i - start) + 2 > size - length)
+            return false;
+        length += wvu_utf8_from_utf16(text + length, size - length,
+                                      (const uint16_t *)&strings[start], i - start);
+        text[length++] = '\n';
+        text[length] = '\0';
+        i++;
+    }
+    return true;
+}
+
+/* Filter: REG_MULTI_SZ, one rule a string. */
+static void read_filter(HANDLE key, char **filter)
+{
+    ULONG type = REG_NONE;
+    ULONG size = 0;
+    WCHAR *strings = NULL;
+    bool fits = false;
+    NTSTATUS status = wvu_registry_read_large(key, L"Filter", WVU_FILTER_TEXT_MAX * sizeof(WCHAR),
+                                              PARAMETERS_TAG, &type, &strings, &size);
+    if (status == STATUS_OBJECT_NAME_NOT_FOUND)
+        return;
+    if (NT_SUCCESS(status) && type != REG_MULTI_SZ)
+        status = STATUS_OBJECT_TYPE_MISMATCH;
+    if (NT_SUCCESS(status)) {
+        *filter = wvu_os_alloc(WVU_FILTER_TEXT_MAX, PARAMETERS_TAG);
+        if (*filter != NULL)
+            fits = join_lines(strings, size / sizeof(WCHAR), *filter, WVU_FILTER_TEXT_MAX);
+        if (!fits)
+            status = *filter == NULL ? STATUS_INSUFFICIENT_RESOURCES : STATUS_BUFFER_OVERFLOW;
+    }
+    if (!NT_SUCCESS(status)) {
+        wvu_log_error(WVU_LOG_MAIN,
+                      "parameter Filter cannot be read as a REG_MULTI_SZ (0x%08x); there are no "
+                      "rules",
+                      (unsigned)status);
+        wvu_os_free(*filter, PARAMETERS_TAG);
+        *filter = NULL;
+    }
+    wvu_os_free(strings, PARAMETERS_TAG);
+}
+
+void wvu_parameters_forget(struct wvu_parameters *parameters)
+{
+    wvu_os_free(parameters->filter, PARAMETERS_TAG);
+    parameters->filter = NULL;
+}
+
 /* ---- all ----------------------------------------------------------------------------------------- */
 
 static void set_usual(struct wvu_parameters *parameters)
@@ -114,6 +176,7 @@ static void set_usual(struct wvu_parameters *parameters)
     for (size_t i = 0; i < NUMBERS; i++)
         *member_of(parameters, &numbers[i]) = numbers[i].usual;
     parameters->probes = ~0u;
+    parameters->filter = NULL;
 }
 
 void wvu_parameters_read(PCUNICODE_STRING service_key,
@@ -140,6 +203,7 @@ void wvu_parameters_read(PCUNICODE_STRING service_key,
     for (size_t i = 0; i < NUMBERS; i++)
         read_number(key, &numbers[i], member_of(parameters, &numbers[i]));
     read_probes(key, probes, &parameters->probes);
+    read_filter(key, &parameters->filter);
     (void)ZwClose(key);
 }
 

@@ -20,7 +20,9 @@ struct wvu_parameters {
     ULONG log_modules;
     ULONG log_level;
     ULONG break_on_load;
+    ULONG protect;
     ULONG probes; /* bit n: the n-th probe starts with the sensor */
+    char *filter; /* rules, one a line; NULL: none. Not checked here */
 };
 
 /* PASSIVE. Every wrong value is logged and replaced by its default; so reading never fails.
@@ -28,6 +30,9 @@ struct wvu_parameters {
 _IRQL_requires_max_(PASSIVE_LEVEL) void wvu_parameters_read(
     PCUNICODE_STRING service_key, const struct wvu_probe_definition *const *probes,
     struct wvu_parameters *parameters);
+
+/* PASSIVE. Frees what was read. */
+_IRQL_requires_max_(PASSIVE_LEVEL) void wvu_parameters_forget(struct wvu_parameters *parameters);
 
 /* What is in force, as key=value lines. Returns the length. */
 _IRQL_requires_max_(PASSIVE_LEVEL) size_t

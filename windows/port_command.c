@@ -1,13 +1,18 @@
 /*
- * \WVUCommand: takes requests, answers them.
+ * \WVUCommand: moves the bytes of requests and responses, and finds out who asks. What a request means is
+ * the engine's (command.c).
  *
  * The Filter Manager calls on_message in the client's thread at PASSIVE_LEVEL with the client's raw
  * buffers. A request is copied once, guarded, into memory of the driver, and only the copy is looked
  * at: what the client changes meanwhile does not matter, and neither does alignment. The response is
- * made in memory of the driver and copied out, guarded.
+ * made in memory of the driver and copied out, guarded. Both are as large as this client's buffers and no
+ * larger than the protocol allows, and are gone when the call returns: clients that ask and never look at
+ * what they get cost nothing.
  *
  * The status of the request is in the response; on_message itself fails only when there is no way to
- * answer (a buffer that faults, one too small for a response), with a status that the client gets.
+ * answer (a buffer that faults or is too large, one too small for a response, no memory), with a status
+ * that the client gets. A command that changed something and whose response cannot be delivered has
+ * happened all the same: the stream says so.
  *
  * A connection's cookie is its place in `clients`, from 1. Lock: `lock` guards `clients`; the Filter
  * Manager is never called with it held. Callbacks are inside `callbacks`, which close runs down
@@ -15,12 +20,11 @@
  */
 #include "port_command.h"
 
-#include <string.h>
-
+#include "command.h"
 #include "guarded.h"
 #include "log.h"
+#include "requester.h"
 #include "server_port.h"
-#include "winvirtue/protocol.h"
 
 #define COMMAND_TAG WVU_TAG('W', 'v', 'C', 'o')
 
@@ -78,76 +82,41 @@ _IRQL_requires_max_(PASSIVE_LEVEL) static VOID FLTAPI on_disconnect(PVOID cookie
 /* ---- requests: PASSIVE, the client's thread ------------------------------------------------------
  */
 
-/* A request, and behind it the response, which is never larger. */
-struct exchange {
-    union {
-        struct wvu_request header;
-        uint8_t bytes[WVU_REQUEST_MAX];
-    } request;
-    union {
-        struct wvu_response header;
-        uint8_t bytes[WVU_REQUEST_MAX];
-    } response;
-};
-
-static wvu_status check_request(const struct wvu_request *request, uint32_t size)
+/* Copies the request in, asks the engine, copies the response out. */
+static NTSTATUS answer(struct wvu_port_command *port, void *request, const void *input,
+                       ULONG input_size, void *response, uint32_t capacity, void *output,
+                       ULONG *returned)
 {
-    if (request->version != WVU_PROTOCOL_VERSION)
-        return WVU_STATUS_VERSION_MISMATCH;
-    if (request->size < sizeof *request || request->size > size ||
-        request->data_size > size - request->size)
-        return WVU_STATUS_BAD_MESSAGE;
-    return WVU_STATUS_OK;
+    struct wvu_requester requester;
+    NTSTATUS status = wvu_copy_from_user(request, input, input_size);
+    if (!NT_SUCCESS(status))
+        return status;
+    wvu_requester_describe(&requester);
+    uint32_t size =
+        wvu_command_answer(port->sensor, &requester, request, input_size, response, capacity);
+    status = wvu_copy_to_user(output, response, size);
+    if (NT_SUCCESS(status))
+        *returned = size;
+    return status;
 }
 
-/* Fills the response to a request of `size` bytes; returns the response's size. */
-static uint32_t answer(struct exchange *exchange, uint32_t size, uint32_t capacity)
+static NTSTATUS exchange_message(struct wvu_port_command *port, const void *input, ULONG input_size,
+                                 void *output, ULONG output_size, ULONG *returned)
 {
-    const struct wvu_request *request = &exchange->request.header;
-    struct wvu_response *response = &exchange->response.header;
-    response->version = WVU_PROTOCOL_VERSION;
-    response->size = sizeof *response;
-    response->command = request->command;
-    response->status = check_request(request, size);
-    response->data_size = 0;
-    if (response->status != WVU_STATUS_OK)
-        return sizeof *response;
-    switch (request->command) {
-    case WVU_COMMAND_ECHO:
-        if (request->data_size > capacity - sizeof *response) {
-            response->status = WVU_STATUS_BUFFER_TOO_SMALL;
-            break;
-        }
-        response->data_size = request->data_size;
-        memcpy(exchange->response.bytes + sizeof *response, exchange->request.bytes + request->size,
-               request->data_size);
-        break;
-    default:
-        response->status = WVU_STATUS_NOT_SUPPORTED;
-        break;
-    }
-    return (uint32_t)sizeof *response + response->data_size;
-}
-
-static NTSTATUS exchange_message(const void *input, ULONG input_size, void *output,
-                                 ULONG output_size, ULONG *returned)
-{
-    if (input == NULL || input_size < sizeof(struct wvu_request) || input_size > WVU_REQUEST_MAX)
+    if (input == NULL || input_size == 0 || input_size > WVU_REQUEST_MAX)
         return WVU_STATUS_BAD_MESSAGE;
     if (output == NULL || output_size < sizeof(struct wvu_response))
         return WVU_STATUS_BUFFER_TOO_SMALL;
-    struct exchange *exchange = wvu_os_alloc(sizeof *exchange, COMMAND_TAG);
-    if (exchange == NULL)
+    uint32_t capacity = output_size < WVU_RESPONSE_MAX ? output_size : WVU_RESPONSE_MAX;
+    void *request = wvu_os_alloc(input_size, COMMAND_TAG);
+    if (request == NULL)
         return WVU_STATUS_NO_MEMORY;
-    NTSTATUS status = wvu_copy_from_user(&exchange->request, input, input_size);
-    if (NT_SUCCESS(status)) {
-        uint32_t capacity = output_size < WVU_REQUEST_MAX ? output_size : WVU_REQUEST_MAX;
-        uint32_t size = answer(exchange, input_size, capacity);
-        status = wvu_copy_to_user(output, &exchange->response, size);
-        if (NT_SUCCESS(status))
-            *returned = size;
-    }
-    wvu_os_free(exchange, COMMAND_TAG);
+    NTSTATUS status = WVU_STATUS_NO_MEMORY;
+    void *response = wvu_os_alloc(capacity, COMMAND_TAG);
+    if (response != NULL)
+        status = answer(port, request, input, input_size, response, capacity, output, returned);
+    wvu_os_free(response, COMMAND_TAG);
+    wvu_os_free(request, COMMAND_TAG);
     return status;
 }
 
@@ -160,7 +129,7 @@ _IRQL_requires_max_(PASSIVE_LEVEL) static NTSTATUS FLTAPI
     *returned = 0;
     if (!wvu_rundown_acquire(&port->callbacks))
         return WVU_NTSTATUS_STOPPING;
-    NTSTATUS status = exchange_message(input, input_size, output, output_size, returned);
+    NTSTATUS status = exchange_message(port, input, input_size, output, output_size, returned);
     if (!NT_SUCCESS(status))
         wvu_log_warning(WVU_LOG_COMMS, "a request of process %u was not answered: %s (0x%08x)",
                         (unsigned)(uintptr_t)PsGetCurrentProcessId(), wvu_strerror(status),
@@ -172,10 +141,12 @@ _IRQL_requires_max_(PASSIVE_LEVEL) static NTSTATUS FLTAPI
 /* ---- life --------------------------------------------------------------------------------------
  */
 
-NTSTATUS wvu_port_command_open(struct wvu_port_command *port, PFLT_FILTER filter)
+NTSTATUS wvu_port_command_open(struct wvu_port_command *port, PFLT_FILTER filter,
+                               struct wvu_sensor *sensor)
 {
     RtlZeroMemory(port, sizeof *port);
     port->filter = filter;
+    port->sensor = sensor;
     the_port = port;
     wvu_status status = wvu_mutex_init(&port->lock);
     if (status != WVU_STATUS_OK)

@@ -5,13 +5,14 @@
 #define WVU_PORT_COMMAND_H
 
 #include "flt.h"
-#include "os.h"
+#include "sensor.h"
 
 #define WVU_COMMAND_PORT_NAME   L"\\WVUCommand"
-#define WVU_COMMAND_CONNECTIONS 16
+#define WVU_COMMAND_CONNECTIONS 64
 
 struct wvu_port_command {
     PFLT_FILTER filter;
+    struct wvu_sensor *sensor;
     PFLT_PORT server;
     wvu_rundown callbacks;
     wvu_mutex lock; /* guards clients */
@@ -19,9 +20,10 @@ struct wvu_port_command {
 };
 
 /* PASSIVE, from DriverEntry and unload. The port is in memory that never pages and outlives
- * FltUnregisterFilter. */
+ * FltUnregisterFilter; the sensor lives until the port is closed. */
 _IRQL_requires_max_(PASSIVE_LEVEL) NTSTATUS
-    wvu_port_command_open(struct wvu_port_command *port, PFLT_FILTER filter);
+    wvu_port_command_open(struct wvu_port_command *port, PFLT_FILTER filter,
+                          struct wvu_sensor *sensor);
 /* Ends every connection and waits for callbacks that are inside. */
 _IRQL_requires_max_(PASSIVE_LEVEL) void wvu_port_command_close(struct wvu_port_command *port);
 

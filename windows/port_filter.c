@@ -113,6 +113,7 @@ _IRQL_requires_max_(PASSIVE_LEVEL) static NTSTATUS FLTAPI
         connection->generation = ++port->generations;
         port->reader = connection;
         *connection_cookie = COOKIE_OF(connection->generation);
+        wvu_dispatcher_name_reader(port->dispatcher, (uint32_t)(uintptr_t)PsGetCurrentProcessId());
         wvu_dispatcher_connected(port->dispatcher);
     }
     wvu_mutex_release(&port->lock);

@@ -101,12 +101,21 @@ static void fill_image(struct wvu_image_load *event, const struct wvu_nt_host *h
 /* ---- the system's call: PASSIVE ------------------------------------------------------------------
  */
 
-_IRQL_requires_max_(PASSIVE_LEVEL) static VOID NTAPI
-    on_image(PUNICODE_STRING name, HANDLE process_id, PIMAGE_INFO info)
+/* Drivers are in no process: rules without conditions are those that speak of them. */
+static uint32_t wanted_of(struct wvu_probe *probe, HANDLE process_id, const IMAGE_INFO *info)
 {
-    struct wvu_probe *probe = the_probe;
-    if (!wvu_probe_enter(probe))
-        return;
+    const struct wvu_nt_host *host = probe->host;
+    if ((info->Properties & WVU_IMAGE_SYSTEM_MODE) == 0)
+        return wvu_process_table_wanted(host->processes, (uint32_t)(uintptr_t)process_id);
+    const struct wvu_subject nothing = {.unit = sizeof(WCHAR)};
+    struct wvu_verdict verdict;
+    wvu_sensor_judge(probe->sensor, &nothing, &verdict);
+    return verdict.wanted;
+}
+
+static void report(struct wvu_probe *probe, PUNICODE_STRING name, HANDLE process_id,
+                   PIMAGE_INFO info)
+{
     struct wvu_text_source text = {
         .member = offsetof(struct wvu_image_load, full_image_name),
         .unit = sizeof(WCHAR),
@@ -126,6 +135,18 @@ _IRQL_requires_max_(PASSIVE_LEVEL) static VOID NTAPI
         wvu_probe_commit(probe, &event->record);
         wvu_probe_wake(probe);
     }
+}
+
+_IRQL_requires_max_(PASSIVE_LEVEL) static VOID NTAPI
+    on_image(PUNICODE_STRING name, HANDLE process_id, PIMAGE_INFO info)
+{
+    struct wvu_probe *probe = the_probe;
+    if (!wvu_probe_enter(probe))
+        return;
+    uint64_t begun = wvu_probe_time_begin(probe);
+    if (wvu_probe_wants(probe, WVU_EVENT_ImageLoad, wanted_of(probe, process_id, info)))
+        report(probe, name, process_id, info);
+    wvu_probe_time_end(probe, begun);
     wvu_probe_leave(probe);
 }
 

@@ -3,9 +3,12 @@
  *
  * The system calls the routine "at PASSIVE_LEVEL inside a critical region with normal kernel APCs
  * disabled" ("PsSetCreateProcessNotifyRoutineEx"): for a start in the thread that created the
- * process, for an end in the last thread that left it. It fills a record and returns; nothing here
- * waits, and CreationStatus is read and never written, so that no failure of the sensor can fail the
- * start of a process.
+ * process, for an end in the last thread that left it. It asks the filter, fills a record and returns;
+ * nothing here waits. CreationStatus is written in one place, for a `deny` rule that is to be enforced
+ * (mitigation.c), so that no failure of the sensor can fail the start of a process.
+ *
+ * The table of processes (process_table.c) is open while the probe runs, and is filled before the record is
+ * reserved: whatever else happens in the process finds it there.
  *
  * Three ways to be called, the best that the kernel has: Ex2 (also the processes of other
  * subsystems), Ex, and the old routine, which gives the pids alone. Removing a routine waits for
@@ -23,9 +26,10 @@
 #include "atomic.h"
 #include "format.h"
 #include "log.h"
+#include "mitigation.h"
 #include "nt.h"
 #include "nt_host.h"
-#include "process_identity.h"
+#include "process_judge.h"
 #include "process_report.h"
 #include "routines.h"
 #include "running_processes.h"
@@ -37,10 +41,22 @@ enum registration { NOT_REGISTERED, REGISTERED_EX2, REGISTERED_EX, REGISTERED_OL
 static struct wvu_probe *the_probe;
 static enum registration registered;
 
+/* What the filter said about one that ends; the table has it no more. */
+static uint32_t forget(struct wvu_probe *probe, HANDLE process_id)
+{
+    const struct wvu_nt_host *host = probe->host;
+    struct wvu_process_entry entry;
+    if (!wvu_process_table_remove(host->processes, (uint32_t)(uintptr_t)process_id, 0, &entry))
+        return WVU_WANTED_ALL;
+    return entry.wanted;
+}
+
 /* `process` NULL: it is gone already. */
 static void report_end(struct wvu_probe *probe, PEPROCESS process, HANDLE process_id)
 {
     struct wvu_record_plan plan;
+    if (!wvu_probe_wants(probe, WVU_EVENT_ProcessDestroy, forget(probe, process_id)))
+        return;
     wvu_record_plan(&plan, WVU_EVENT_ProcessDestroy, sizeof(struct wvu_process_destroy), NULL, 0);
     struct wvu_process_destroy *event = wvu_probe_reserve(probe, &plan, NULL);
     if (event == NULL)
@@ -66,16 +82,29 @@ static void report_end(struct wvu_probe *probe, PEPROCESS process, HANDLE proces
 
 /* ---- the system's calls: PASSIVE ---------------------------------------------------------------- */
 
+/* creation_status NULL: this kernel does not ask. */
+static void begin_process(struct wvu_probe *probe, struct wvu_process_start *start,
+                          NTSTATUS *creation_status)
+{
+    struct wvu_denial denial;
+    wvu_process_learn(probe, start);
+    bool denied = wvu_mitigation_deny(probe, start, creation_status, &denial);
+    wvu_process_report_start(probe, start);
+    if (denied)
+        wvu_mitigation_report_denied(probe, start, &denial);
+}
+
 _IRQL_requires_max_(PASSIVE_LEVEL) static VOID NTAPI
     on_process_ex(PEPROCESS process, HANDLE process_id, PPS_CREATE_NOTIFY_INFO info)
 {
     struct wvu_probe *probe = the_probe;
     if (!wvu_probe_enter(probe))
         return;
+    uint64_t begun = wvu_probe_time_begin(probe);
     if (info != NULL) {
         /* A process of another subsystem (WSL 1) may be a fork; what it is, is not told. */
         bool other_subsystem = (info->Flags & WVU_CREATE_IS_SUBSYSTEM_PROCESS) != 0;
-        const struct wvu_process_start start = {
+        struct wvu_process_start start = {
             .process = process,
             .process_id = process_id,
             .parent_id = info->ParentProcessId,
@@ -84,11 +113,28 @@ _IRQL_requires_max_(PASSIVE_LEVEL) static VOID NTAPI
             .command_line = info->CommandLine,
             .info = info,
         };
-        wvu_process_report_start(probe, &start);
+        begin_process(probe, &start, &info->CreationStatus);
     } else {
         report_end(probe, process, process_id);
     }
+    wvu_probe_time_end(probe, begun);
     wvu_probe_leave(probe);
+}
+
+/* The pids are all that the system tells; the filter also gets the path that can be asked for. */
+static void begin_process_old(struct wvu_probe *probe, PEPROCESS process, HANDLE process_id,
+                              HANDLE parent_id)
+{
+    UNICODE_STRING *image = process != NULL ? wvu_process_image(process) : NULL;
+    struct wvu_process_start start = {
+        .process = process,
+        .process_id = process_id,
+        .parent_id = parent_id,
+        .cause = WVU_CREATE_EXEC,
+        .judged_name = image,
+    };
+    begin_process(probe, &start, NULL);
+    wvu_process_image_free(image);
 }
 
 _IRQL_requires_max_(PASSIVE_LEVEL) static VOID NTAPI
@@ -97,22 +143,17 @@ _IRQL_requires_max_(PASSIVE_LEVEL) static VOID NTAPI
     struct wvu_probe *probe = the_probe;
     if (!wvu_probe_enter(probe))
         return;
+    uint64_t begun = wvu_probe_time_begin(probe);
     PEPROCESS process;
     if (!NT_SUCCESS(PsLookupProcessByProcessId(process_id, &process)))
         process = NULL;
-    if (created) {
-        const struct wvu_process_start start = {
-            .process = process,
-            .process_id = process_id,
-            .parent_id = parent_id,
-            .cause = WVU_CREATE_EXEC,
-        };
-        wvu_process_report_start(probe, &start);
-    } else {
+    if (created)
+        begin_process_old(probe, process, process_id, parent_id);
+    else
         report_end(probe, process, process_id);
-    }
     if (process != NULL)
         ObDereferenceObject(process);
+    wvu_probe_time_end(probe, begun);
     wvu_probe_leave(probe);
 }
 
@@ -160,13 +201,16 @@ static NTSTATUS register_best(void)
 
 static wvu_status start(struct wvu_probe *probe, char *reason)
 {
+    const struct wvu_nt_host *host = probe->host;
     the_probe = probe;
+    wvu_process_table_open(host->processes);
     int64_t registered_at = wvu_os_system_time();
     NTSTATUS status = register_best();
     if (NT_SUCCESS(status)) {
         wvu_running_processes_report(probe, registered_at);
         return WVU_STATUS_OK;
     }
+    wvu_process_table_close(host->processes);
     (void)wvu_format(
         reason, REASON_SIZE,
         "no process routine could be registered (0x%08x); the system has a limit of 64 "
@@ -177,8 +221,8 @@ static wvu_status start(struct wvu_probe *probe, char *reason)
 
 static void stop(struct wvu_probe *probe)
 {
+    const struct wvu_nt_host *host = probe->host;
     NTSTATUS status = STATUS_SUCCESS;
-    (void)probe;
     if (registered == REGISTERED_EX2)
         status = register_ex2(TRUE);
     else if (registered == REGISTERED_EX)
@@ -186,6 +230,7 @@ static void stop(struct wvu_probe *probe)
     else if (registered == REGISTERED_OLD)
         status = PsSetCreateProcessNotifyRoutine(on_process_old, TRUE);
     registered = NOT_REGISTERED;
+    wvu_process_table_close(host->processes);
     if (!NT_SUCCESS(status))
         wvu_log_error(WVU_LOG_PROCESS, "the process routine could not be removed (0x%08x)",
                       (unsigned)status);
@@ -199,4 +244,5 @@ const struct wvu_probe_definition wvu_process_probe = {
     .events = events,
     .start = start,
     .stop = stop,
+    .mitigate = wvu_mitigation_terminate,
 };

@@ -1,12 +1,13 @@
 /*
- * ProcessCreate records. Called by the process probe, from the system's callback and when the probe
- * starts; PASSIVE_LEVEL. No state. Every text may be missing, and every member that is not known is left
+ * Processes that start: the filter's verdict, the entry in the table of processes, the ProcessCreate
+ * record. Called by the process probe, from the system's callback and when the probe starts;
+ * PASSIVE_LEVEL. No state. Every text may be missing, and every member that is not known is left
  * out of `present`.
  */
 #include "process_report.h"
 
 #include "nt_host.h"
-#include "process_identity.h"
+#include "process_judge.h"
 
 static uint32_t id_of(HANDLE id)
 {
@@ -31,11 +32,11 @@ static void fill_identity(struct wvu_process_create *event, const struct wvu_nt_
     event->record.flags |= WVU_RECORD_UTF16;
     event->record.present = WVU_PRESENT(wvu_process_create, ParentProcessId);
     event->parent_process_id = id_of(start->parent_id);
-    event->parent_process_key = wvu_process_key_of_pid(start->parent_id);
+    event->parent_process_key = start->parent_key;
     if (event->parent_process_key != 0)
         event->record.present |= WVU_PRESENT(wvu_process_create, ParentProcessKey);
     if (start->process != NULL) {
-        event->record.process_key = wvu_process_key(start->process, start->process_id);
+        event->record.process_key = start->process_key;
         event->eprocess = wvu_nt_host_name_object(host, start->process);
     }
     if (event->eprocess != 0)
@@ -69,12 +70,39 @@ static void fill_user(struct wvu_process_create *event, const struct wvu_process
     }
 }
 
+void wvu_process_learn(struct wvu_probe *probe, struct wvu_process_start *start)
+{
+    const struct wvu_nt_host *host = probe->host;
+    start->parent_key = wvu_process_key_of_pid(start->parent_id);
+    if (start->process != NULL) {
+        start->process_key = wvu_process_key(start->process, start->process_id);
+        wvu_process_user_of(start->process, &start->user);
+    }
+    wvu_process_judge(host,
+                      start->image_file_name != NULL ? start->image_file_name : start->judged_name,
+                      &start->user, id_of(start->parent_id), start->parent_key, &start->verdict);
+    const struct wvu_process_entry entry = {
+        .process_key = start->process_key,
+        .parent_key = start->parent_key,
+        .as_parent = start->verdict.as_parent,
+        .process_id = id_of(start->process_id),
+        .parent_id = id_of(start->parent_id),
+        .wanted = start->verdict.wanted,
+        .threads = start->cause == WVU_CREATE_RUNNING ? WVU_THREADS_UNKNOWN : 0,
+        .is_protected = start->verdict.is_protected,
+        .was_running = start->cause == WVU_CREATE_RUNNING,
+    };
+    (void)wvu_process_table_add(host->processes, &entry); /* no room: counted there */
+}
+
 void wvu_process_report_start(struct wvu_probe *probe, const struct wvu_process_start *start)
 {
-    struct wvu_process_user user = {.has_sid = false};
-    if (start->process != NULL)
-        wvu_process_user_of(start->process, &user);
-    const UNICODE_STRING sid = {.Length = user.sid_size, .Buffer = user.sid};
+    if (!wvu_probe_wants(probe, WVU_EVENT_ProcessCreate, start->verdict.wanted))
+        return;
+    const UNICODE_STRING sid = {
+        .Length = start->user.sid_size,
+        .Buffer = (PWCH)(uintptr_t)start->user.sid,
+    };
     const struct wvu_text_source texts[] = {
         source_of(offsetof(struct wvu_process_create, image_file_name), start->image_file_name),
         source_of(offsetof(struct wvu_process_create, command_line), start->command_line),
@@ -88,7 +116,7 @@ void wvu_process_report_start(struct wvu_probe *probe, const struct wvu_process_
     fill_identity(event, probe->host, start);
     if (start->info != NULL)
         fill_creator(event, probe->host, start->info);
-    fill_user(event, &user);
+    fill_user(event, &start->user);
     if (start->image_file_name != NULL)
         event->record.present |= WVU_PRESENT(wvu_process_create, ImageFileName);
     if (start->command_line != NULL)

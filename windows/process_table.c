@@ -111,6 +111,9 @@ static bool insert(struct wvu_process_table *table, const struct wvu_process_ent
         if (present->process_key != entry->process_key ||
             (entry->process_key == 0 && !entry->was_running))
             *present = *entry;
+        /* Announced while it was being created: its first thread is still to come. */
+        else if (present->was_running && !entry->was_running)
+            present->threads = entry->threads;
     } else {
         table->slots[spare].entry = *entry;
         table->slots[spare].next = table->buckets[bucket];
@@ -199,12 +202,15 @@ static enum wvu_thread_place count_thread(struct wvu_process_table *table, uint3
     uint32_t bucket = bucket_of(process_id);
     wvu_lock_acquire(lock_of(table, bucket));
     struct wvu_process_entry *present = entry_of(table, process_id);
+    if (present != NULL)
+        place = WVU_THREAD_BETWEEN;
     if (present != NULL && present->threads != WVU_THREADS_UNKNOWN &&
         (starts || present->threads != 0)) {
         uint32_t before = present->threads;
         uint32_t after = starts ? before + 1 : before - 1;
         present->threads = after;
-        place = before == 0 || after == 0 ? WVU_THREAD_FIRST_OR_LAST : WVU_THREAD_BETWEEN;
+        if (before == 0 || after == 0)
+            place = WVU_THREAD_FIRST_OR_LAST;
     }
     wvu_lock_release(lock_of(table, bucket));
     return place;
@@ -230,6 +236,18 @@ void wvu_process_table_forget_threads(struct wvu_process_table *table)
         wvu_lock_acquire(lock_of(table, bucket));
         for (uint32_t i = table->buckets[bucket]; i != NONE; i = table->slots[i].next)
             table->slots[i].entry.threads = WVU_THREADS_UNKNOWN;
+        wvu_lock_release(lock_of(table, bucket));
+    }
+}
+
+void wvu_process_table_want_all(struct wvu_process_table *table)
+{
+    for (uint32_t bucket = 0; bucket < BUCKETS; bucket++) {
+        wvu_lock_acquire(lock_of(table, bucket));
+        for (uint32_t i = table->buckets[bucket]; i != NONE; i = table->slots[i].next) {
+            table->slots[i].entry.wanted = WVU_WANTED_ALL;
+            table->slots[i].entry.as_parent = 0;
+        }
         wvu_lock_release(lock_of(table, bucket));
     }
 }

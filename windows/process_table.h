@@ -32,9 +32,9 @@ struct wvu_process_entry {
 
 /* What a thread's start or end means for its process. */
 enum wvu_thread_place {
-    WVU_THREAD_PLACE_UNKNOWN, /* the process, or the number of its threads, is not known */
+    WVU_THREAD_PLACE_UNKNOWN, /* the process is not known */
     WVU_THREAD_FIRST_OR_LAST, /* it starts or ends with its process */
-    WVU_THREAD_BETWEEN
+    WVU_THREAD_BETWEEN        /* it does not; or it ends and not all threads were seen */
 };
 
 /* PASSIVE. All memory is taken here. */
@@ -58,6 +58,9 @@ uint32_t wvu_process_table_wanted(struct wvu_process_table *table, uint32_t proc
 /* Any. The filter changed: the new verdict about the process, if it is still there. */
 void wvu_process_table_judged(struct wvu_process_table *table, uint32_t process_id, uint64_t key,
                               const struct wvu_verdict *verdict);
+
+/* PASSIVE. What the filter says is not known: all events of all processes are wanted. */
+void wvu_process_table_want_all(struct wvu_process_table *table);
 
 /* Any. By the thread probe, for each thread that starts and ends. */
 enum wvu_thread_place wvu_process_table_thread_starts(struct wvu_process_table *table,

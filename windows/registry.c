@@ -1,9 +1,10 @@
 /*
  * Reading values from the registry. PASSIVE_LEVEL ("ZwOpenKey", "ZwQueryValueKey"), from DriverEntry
- * only. No state; everything on the stack.
+ * only. No state.
  */
 #include "registry.h"
 
+#include "os.h"
 #include "text.h"
 
 NTSTATUS wvu_registry_open(HANDLE parent, PCUNICODE_STRING path, HANDLE *key)
@@ -36,6 +37,32 @@ NTSTATUS wvu_registry_read(HANDLE key, PCWSTR name, struct wvu_registry_value *v
         return STATUS_BUFFER_OVERFLOW;
     RtlCopyMemory(&value->data, buffer.information.Data, value->size);
     return STATUS_SUCCESS;
+}
+
+NTSTATUS wvu_registry_read_large(HANDLE key, PCWSTR name, ULONG most, uint32_t tag, ULONG *type,
+                                 WCHAR **data, ULONG *size)
+{
+    const ULONG header = FIELD_OFFSET(KEY_VALUE_PARTIAL_INFORMATION, Data);
+    UNICODE_STRING string;
+    ULONG length;
+    *data = NULL;
+    RtlInitUnicodeString(&string, name);
+    KEY_VALUE_PARTIAL_INFORMATION *information = wvu_os_alloc(header + most, tag);
+    if (information == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    NTSTATUS status = ZwQueryValueKey(key, &string, KeyValuePartialInformation, information,
+                                      header + most, &length);
+    if (NT_SUCCESS(status)) {
+        *type = information->Type;
+        *size = information->DataLength;
+        *data = wvu_os_alloc(*size + 2 * sizeof(WCHAR), tag);
+        if (*data != NULL)
+            RtlCopyMemory(*data, information->Data, *size);
+        else
+            status = STATUS_INSUFFICIENT_RESOURCES;
+    }
+    wvu_os_free(information, tag);
+    return status;
 }
 
 NTSTATUS wvu_registry_read_text(PCWSTR path, PCWSTR name, char *text, size_t size)

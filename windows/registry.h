@@ -25,6 +25,11 @@ _IRQL_requires_max_(PASSIVE_LEVEL) NTSTATUS
 /* STATUS_OBJECT_NAME_NOT_FOUND when there is none, STATUS_BUFFER_OVERFLOW when it is too long. */
 _IRQL_requires_max_(PASSIVE_LEVEL) NTSTATUS
     wvu_registry_read(HANDLE key, PCWSTR name, struct wvu_registry_value *value);
+/* The same for data of any size up to `most` bytes: *data is followed by two zero units and is freed with
+ * wvu_os_free and `tag`. */
+_IRQL_requires_max_(PASSIVE_LEVEL) NTSTATUS
+    wvu_registry_read_large(HANDLE key, PCWSTR name, ULONG most, uint32_t tag, ULONG *type,
+                            WCHAR **data, ULONG *size);
 /* A REG_SZ below an absolute path, as UTF-8. */
 _IRQL_requires_max_(PASSIVE_LEVEL) NTSTATUS
     wvu_registry_read_text(PCWSTR path, PCWSTR name, char *text, size_t size);

@@ -40,12 +40,16 @@
                 (PCREATE_PROCESS_NOTIFY_ROUTINE_EX routine, BOOLEAN remove))                       \
     WVU_ROUTINE(PsSetCreateProcessNotifyRoutineEx2, set_create_process_notify_ex2,                 \
                 "Windows 10 1703", NTSTATUS, (ULONG type, PVOID information, BOOLEAN remove))      \
+    WVU_ROUTINE(PsSetCreateThreadNotifyRoutineEx, set_create_thread_notify_ex, "Windows 10",       \
+                NTSTATUS, (ULONG type, PVOID information))                                         \
     WVU_ROUTINE(PsSetLoadImageNotifyRoutineEx, set_load_image_notify_ex, "Windows 10 1709",        \
                 NTSTATUS, (PLOAD_IMAGE_NOTIFY_ROUTINE routine, ULONG_PTR flags))                   \
     WVU_ROUTINE(SeLocateProcessImageName, locate_process_image_name, "Windows XP", NTSTATUS,       \
                 (PEPROCESS process, PUNICODE_STRING * name))                                       \
     WVU_ROUTINE(ZwQueryInformationProcess, query_information_process, "Windows XP", NTSTATUS,      \
                 (HANDLE process, ULONG information, PVOID buffer, ULONG size, PULONG needed))      \
+    WVU_ROUTINE(ZwQueryInformationThread, query_information_thread, "Windows XP", NTSTATUS,        \
+                (HANDLE thread, ULONG information, PVOID buffer, ULONG size, PULONG needed))       \
     WVU_ROUTINE(ZwQuerySystemInformation, query_system_information, "Windows XP", NTSTATUS,        \
                 (ULONG information, PVOID buffer, ULONG size, PULONG needed))
 

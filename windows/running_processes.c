@@ -12,6 +12,8 @@
 #include "running_processes.h"
 
 #include "log.h"
+#include "nt_host.h"
+#include "process_judge.h"
 #include "process_report.h"
 #include "routines.h"
 
@@ -87,13 +89,20 @@ static HANDLE parent_of(PEPROCESS process)
     return NT_SUCCESS(status) ? (HANDLE)information.inherited_from_unique_process_id : NULL;
 }
 
+/* It may have ended before the table had it; then nobody would ever take it out again. */
+static void forget_if_ended(struct wvu_probe *probe, const struct wvu_process_start *start)
+{
+    const struct wvu_nt_host *host = probe->host;
+    if (wvu_routines.process_exit_status != NULL &&
+        wvu_routines.process_exit_status(start->process) != STATUS_PENDING)
+        (void)wvu_process_table_remove(host->processes, (uint32_t)(uintptr_t)start->process_id,
+                                       start->process_key, NULL);
+}
+
 static void report(struct wvu_probe *probe, PEPROCESS process,
                    const struct process_information *information)
 {
-    UNICODE_STRING *path = NULL;
-    if (wvu_routines.locate_process_image_name == NULL ||
-        !NT_SUCCESS(wvu_routines.locate_process_image_name(process, &path)))
-        path = NULL;
+    UNICODE_STRING *path = wvu_process_image(process);
     struct wvu_process_start start = {
         .process = process,
         .process_id = information->unique_process_id,
@@ -104,9 +113,10 @@ static void report(struct wvu_probe *probe, PEPROCESS process,
     /* Minimal processes (System, Registry) have no file; then the list's name must do. */
     if ((path == NULL || path->Length == 0) && information->image_name.Buffer != NULL)
         start.image_file_name = &information->image_name;
+    wvu_process_learn(probe, &start);
     wvu_process_report_start(probe, &start);
-    if (path != NULL)
-        ExFreePoolWithTag(path, 0);
+    forget_if_ended(probe, &start);
+    wvu_process_image_free(path);
 }
 
 static void report_if_older(struct wvu_probe *probe, int64_t registered_at,

@@ -2,10 +2,9 @@
  * Creating a communication port. PASSIVE_LEVEL, from DriverEntry.
  *
  * "When this security descriptor is applied to an object, only users with system or administrator
- * privileges have access to the object" ("FltBuildDefaultSecurityDescriptor"): that is just who may
- * connect. It is built with FLT_PORT_ALL_ACCESS, because the access that the Filter Manager asks
- * for on behalf of FilterConnectCommunicationPort is not documented, and a port that even its owners
- * cannot open would be no gain; the rights besides FLT_PORT_CONNECT give nothing to a client.
+ * privileges have access to the object" ("FltBuildDefaultSecurityDescriptor"), and the access that they
+ * get is the one it is built with: FLT_PORT_CONNECT, "the caller can connect to the port". Nobody may
+ * change or delete the port or who owns it.
  */
 #include "server_port.h"
 
@@ -18,7 +17,7 @@ NTSTATUS wvu_server_port_create(PFLT_FILTER filter, PCWSTR name, PVOID cookie,
     PSECURITY_DESCRIPTOR descriptor;
     UNICODE_STRING string;
     OBJECT_ATTRIBUTES attributes;
-    NTSTATUS status = FltBuildDefaultSecurityDescriptor(&descriptor, FLT_PORT_ALL_ACCESS);
+    NTSTATUS status = FltBuildDefaultSecurityDescriptor(&descriptor, FLT_PORT_CONNECT);
     if (!NT_SUCCESS(status)) {
         wvu_log_error(WVU_LOG_COMMS, "no security descriptor for the ports (0x%08x)",
                       (unsigned)status);
