@@ -130,7 +130,7 @@ static uint32_t ours_take(void *queue, uint64_t expected)
     struct wvu_batch_info *info = &ours->info;
     if (wvu_queue_take(ours->queue, ours->batch, sizeof ours->batch, info) != WVU_STATUS_OK)
         return 0;
-    if (info->lost.first_sequence != 0)
+    if (info->gaps != 0)
         bench_fail("the queue overwrote records although its producer waited");
     for (uint32_t i = 0; i < info->records; i++)
         check((const struct sample *)(void *)ours->batch + i, expected + i);

@@ -17,9 +17,9 @@
  * queue may discard its oldest while a reader is slow, the batch in hand never changes. It leaves
  * only by a reply, so whatever happens to readers, records come at least once and in order.
  *
- * Layout of `message`: the batch stands right after a space for one EventsLost record, because
- * whether there is one is known only after the records were taken; the header then goes in front of
- * whichever is first. A partial reply moves the start forward the same way.
+ * Layout of `message`: room for the header, then the records as the queue copied them. Where numbers are
+ * missing the queue has put an EventsLost, to which the dispatcher adds time and identity. A partial
+ * reply moves the start forward: the header then goes in front of the first record that is left.
  *
  * Threads: everything in struct wvu_dispatcher belongs to the dispatcher's thread, except `lock`
  * with what it guards (connected, generation, stopping: written by port and controller) and the
@@ -48,10 +48,8 @@
  * stall that people would notice. */
 #define PROGRESS_WINDOW_NS (500 * MS)
 
-#define LOST_RECORD_MAX                                                                            \
-    ((uint32_t)(sizeof(struct wvu_events_lost) + WVU_LOSS_ENTRIES * sizeof(struct wvu_loss) + 8))
-#define RECORDS_MAX (WVU_BATCH_MAX - (uint32_t)sizeof(struct wvu_batch) - LOST_RECORD_MAX)
-_Static_assert(RECORDS_MAX >= WVU_RECORD_MAX,
+#define RECORDS_MAX (WVU_BATCH_MAX - (uint32_t)sizeof(struct wvu_batch))
+_Static_assert(RECORDS_MAX >= WVU_RECORD_MAX + WVU_LOST_RECORD_MAX,
                "the largest record must fit a batch with an EventsLost");
 
 struct wvu_dispatcher {
@@ -104,41 +102,46 @@ static void count(uint64_t *counter, uint64_t n)
 
 /* ---- EventsLost ----------------------------------------------------------------------------- */
 
-/* Fills everything but size, type and sequence, which the queue or the caller has set. */
-static void fill_lost_record(struct wvu_dispatcher *d, struct wvu_record *record,
-                             const struct wvu_loss_report *report)
+/* What the queue does not write: it has no time to ask for the time. */
+static void stamp(const struct wvu_dispatcher *d, struct wvu_record *record)
 {
-    struct wvu_events_lost *event = (struct wvu_events_lost *)(void *)record;
-    struct wvu_text_source list =
-        wvu_text_whole(offsetof(struct wvu_events_lost, lost), sizeof(struct wvu_loss),
-                       report->loss, report->entries * (uint32_t)sizeof(struct wvu_loss));
-    struct wvu_record_plan plan;
-    wvu_record_plan(&plan, WVU_EVENT_EventsLost, sizeof *event, &list, 1);
-
     record->time = wvu_os_system_time();
     record->uptime = wvu_os_uptime();
     memcpy(record->sensor_id, d->settings.sensor_id, sizeof record->sensor_id);
-    record->present = WVU_PRESENT(wvu_events_lost, Count) | WVU_PRESENT(wvu_events_lost, Lost);
-    if (report->first_sequence != 0) {
-        record->present |= WVU_PRESENT(wvu_events_lost, FirstSequence) |
-                           WVU_PRESENT(wvu_events_lost, LastSequence);
-        event->first_sequence = report->first_sequence;
-        event->last_sequence = report->last_sequence;
-    }
-    for (uint32_t i = 0; i < report->entries; i++)
-        event->count += report->loss[i].count;
-    wvu_record_fill_texts(record, &plan, &list);
 }
 
 /* Losses without numbers that no gap will carry get a record of their own, at the queue's end. */
 void wvu_dispatcher_tell_losses(struct wvu_dispatcher *d)
 {
-    struct wvu_loss_report report;
     struct wvu_record *record;
-    if (wvu_queue_reserve_losses(d->settings.queue, &report, &record) != WVU_STATUS_OK)
+    if (wvu_queue_reserve_losses(d->settings.queue, &record) != WVU_STATUS_OK)
         return; /* nothing to tell, or no room now: the counts are kept */
-    fill_lost_record(d, record, &report);
+    stamp(d, record);
     wvu_queue_commit(d->settings.queue, record);
+}
+
+/* The gaps in a batch that was just taken. */
+static void complete_gaps(struct wvu_dispatcher *d, const struct wvu_batch_info *info)
+{
+    uint32_t offset = d->start + (uint32_t)sizeof(struct wvu_batch);
+    uint64_t numbers = 0;
+    uint64_t first = 0;
+    uint64_t last = 0;
+    for (uint32_t gaps = 0; gaps < info->gaps; offset += record_at(d, offset)->size) {
+        struct wvu_record *record = record_at(d, offset);
+        if (wvu_record_is_numbered(record))
+            continue;
+        const struct wvu_events_lost *gap = (const struct wvu_events_lost *)(const void *)record;
+        stamp(d, record);
+        if (gaps++ == 0)
+            first = gap->first_sequence;
+        last = gap->last_sequence;
+        numbers += gap->last_sequence - gap->first_sequence + 1;
+    }
+    if (numbers != 0)
+        wvu_log_warning(
+            WVU_LOG_QUEUE, "%llu of the events %llu to %llu were lost: the queue was full",
+            (unsigned long long)numbers, (unsigned long long)first, (unsigned long long)last);
 }
 
 /* ---- the batch in hand ---------------------------------------------------------------------- */
@@ -162,38 +165,20 @@ static void write_header(struct wvu_dispatcher *d)
 /* False when there is nothing to send. */
 static bool take_batch(struct wvu_dispatcher *d)
 {
-    const uint32_t records_at = LOST_RECORD_MAX + (uint32_t)sizeof(struct wvu_batch);
     struct wvu_batch_info info;
-
+    d->start = 0;
     wvu_dispatcher_tell_losses(d);
-    if (wvu_queue_take(d->settings.queue, d->message + records_at, RECORDS_MAX, &info) !=
-        WVU_STATUS_OK) {
+    if (wvu_queue_take(d->settings.queue, record_at(d, sizeof(struct wvu_batch)), RECORDS_MAX,
+                       &info) != WVU_STATUS_OK) {
         d->more = false;
         return false;
     }
-    uint32_t first_at = records_at;
     d->records = info.records;
     d->last_sequence = info.last_sequence;
-    if (info.lost.first_sequence != 0) {
-        uint32_t lost_size = wvu_loss_report_size(&info.lost);
-        first_at -= lost_size;
-        struct wvu_record *record = record_at(d, first_at);
-        memset(record, 0, lost_size);
-        record->size = lost_size;
-        record->type = WVU_EVENT_EventsLost;
-        record->sequence = info.lost.last_sequence;
-        fill_lost_record(d, record, &info.lost);
-        d->records++;
-        if (info.records == 0)
-            d->last_sequence = info.lost.last_sequence;
-        wvu_log_warning(WVU_LOG_QUEUE, "events %llu to %llu were lost: the queue was full",
-                        (unsigned long long)info.lost.first_sequence,
-                        (unsigned long long)info.lost.last_sequence);
-    }
-    d->start = first_at - (uint32_t)sizeof(struct wvu_batch);
-    d->size = records_at + info.bytes - d->start;
+    d->size = (uint32_t)sizeof(struct wvu_batch) + info.bytes;
     d->sends = 0;
     d->more = info.bytes > RECORDS_MAX / 2;
+    complete_gaps(d, &info);
     write_header(d);
     return true;
 }
@@ -460,7 +445,7 @@ wvu_status wvu_dispatcher_create(const struct wvu_dispatcher_settings *settings,
     if (d == NULL)
         return WVU_STATUS_NO_MEMORY;
     wvu_status status = WVU_STATUS_NO_MEMORY;
-    d->message = wvu_os_alloc(LOST_RECORD_MAX + WVU_BATCH_MAX, DISPATCHER_TAG);
+    d->message = wvu_os_alloc(WVU_BATCH_MAX, DISPATCHER_TAG);
     if (d->message == NULL)
         goto free_dispatcher;
     status = wvu_event_init(&d->done);

@@ -1,37 +1,53 @@
 /*
- * ProbeDataQueue: a ring of bytes with records in their wire form.
+ * ProbeDataQueue: two rings of bytes with records in their wire form.
  *
  *          head                                        tail
  *           v                                           v
- *   | ...   | C  | C   | B | C   | pad |  C  | B  | C  |   free  ...
+ *   | ...   | C  | C   | B | C   | pad |  C  | B  | C  |   free  ...        main
  *           |<------ queued: oldest to newest -------->|
+ *              |
+ *              v  pushed out: guaranteed kinds are kept, the others are lost
+ *   | ...   | gap | C | C | gap | C |   free  ...                           reserve
  *
  * Each record stands behind a slot (8 bytes: state and stride). head and tail count bytes since the
  * beginning and never go back; head_offset and tail_offset are the same places in the ring. A
  * record never wraps: when it does not fit at the end, a pad fills the end.
  *
  * Producers (any number, any IRQL up to DISPATCH)
- *   reserve, under the lock: discard the oldest records until there is room, write a BUSY slot,
+ *   reserve, under the lock: push the oldest records out until there is room, write a BUSY slot,
  * give the next number, move tail. Then, without the lock, the producer fills the record in place.
  *   commit, without the lock: the slot becomes COMMITTED (release). From then on the record does
- * not change until it is discarded or taken. Numbers are given in ring order, and what was reserved
- * is always committed, so the ring holds consecutive numbers. A BUSY record cannot be discarded
- * (its producer writes to it). Should the ring fill up behind one, reserve fails and the loss is
+ * not change until it is pushed out or taken. Numbers are given in ring order, and what was reserved
+ * is always committed, so the main ring holds consecutive numbers. A BUSY record cannot be pushed
+ * out (its producer writes to it). Should the ring fill up behind one, reserve fails and the loss is
  * counted as QUEUE_BUSY.
+ *
+ * The reserve
+ *   A storm of one kind of event must not push out what is rare and matters. So a record of a
+ * guaranteed kind that must leave the main ring is copied to the tail of the reserve, whose bounds
+ * are a quarter of the main ring's, in records and in bytes. All that is in the reserve is older than
+ * all that is in the main ring; it is served first, and the stream stays in order. What was lost
+ * before a kept record is told by a gap in front of it: an EventsLost for exactly that range, which
+ * has no number of its own and counts nowhere but in bytes. When the reserve is full, its oldest
+ * record is lost after all, and the gap behind it grows to one with what is lost before it. There is
+ * no BUSY slot in the reserve, and no record that is too large for it when it is empty.
  *
  * The consumer (one thread)
  *   take: under the lock it notes head and sets `copying`; then, without the lock, it walks
- * COMMITTED records (acquire) and copies them; then, under the lock, it moves head. While `copying`
- * is set nobody discards, so nothing that is copied can change. Producers meanwhile may exceed the
- * bounds, using the slack at the end of the ring, which is there for just that; the next reserve
- * discards back to the bounds.
+ * COMMITTED records (acquire) and copies them; then, under the lock, it moves head. First the
+ * reserve, then, if that is empty, the main ring. While `copying` is set nobody pushes out, so
+ * nothing that is copied can change, in either ring. Producers meanwhile may exceed the bounds,
+ * using the slack at the end of the main ring, which is there for just that; the next reserve pushes
+ * out back to the bounds.
  *
  * Losses
- *   Discarding takes the oldest records, so what is lost is always one range of numbers that ends
- * right before head. The ledger sums losses by cause and type until they are told: with the range
- * by the next take, or, if only unnumbered losses are there, by a record of their own
- *   (wvu_queue_reserve_losses). A discarded EventsLost record pays its counts back into the
- * ledger.
+ *   What is lost and not told yet is in one of two ledgers, summed by cause and type: `older`, right
+ * before the head of the reserve, and `newer`, right before the head of the main ring. What each
+ * ring has lost is always one range of numbers that ends there. `older` is empty when the reserve is:
+ * then there is nothing between the two, and what was in it belongs to `newer`. A range is told by
+ * the next take in front of the records of its ring, or by the gap of the next kept record. Losses
+ * without numbers go to `newer` and come along, or, if there is no range, have a record of their own
+ * (wvu_queue_reserve_losses). An EventsLost that is itself lost pays its counts back.
  *
  * The doorbell
  *   The consumer sleeps only after: armed = 1; full fence; nothing ready. A producer, after its
@@ -40,11 +56,13 @@
  * both miss. tests/model/queue.pml checks this protocol, and that it fails without either fence.
  * `armed` is taken by exchange, so one sleep costs one set, however many producers ring. A consumer
  * that waits for a time although there are records (to wake less often) arms the doorbell for a half full
- * queue instead: then what it waits for is "half full", by the same protocol.
+ * queue instead: then what it waits for is "half full", by the same protocol. The reserve changes
+ * nothing here: records come into it only from a full main ring, and are ready at once.
  *
  * Lock: `lock` guards everything in struct wvu_queue but `armed`, `cut_of` and the slots' states. It
  * is a leaf: nothing is called under it. It is held for some tens of nanoseconds; longer only when
- * one large record pushes many small ones out.
+ * one large record pushes many small ones out, or a large one is kept: at most the bytes of two
+ * records of the largest size, and a gap for each record in them, are written.
  */
 #include "queue.h"
 
@@ -63,7 +81,7 @@
  * to fill it: so it is asked for two records ahead. */
 #define PREFETCH 512u
 
-enum slot_state { SLOT_BUSY = 1, SLOT_COMMITTED = 2, SLOT_PAD = 3 };
+enum slot_state { SLOT_BUSY = 1, SLOT_COMMITTED = 2, SLOT_PAD = 3, SLOT_GAP = 4 };
 
 struct slot {
     uint32_t state;
@@ -71,34 +89,54 @@ struct slot {
 };
 _Static_assert(sizeof(struct slot) == 8, "records must stay 8-byte aligned");
 
+#define SLOT ((uint32_t)sizeof(struct slot))
+
+_Static_assert(WVU_RECORD_MAX + sizeof(struct slot) < WVU_QUEUE_BYTES_MIN / 4,
+               "pushing one record out must leave a ring more than three quarters full");
+_Static_assert(WVU_RECORD_MAX + WVU_LOST_RECORD_MAX + 2 * sizeof(struct slot) <=
+                   WVU_QUEUE_BYTES_MIN / 4 - 8,
+               "the largest record and its gap must fit the smallest reserve");
+
 enum { DISARMED = 0, ARMED = 1, ARMED_HALF_FULL = 2 };
 
+struct ring {
+    uint8_t *bytes;
+    uint64_t head;
+    uint64_t tail;
+    uint32_t head_offset;
+    uint32_t tail_offset;
+    uint32_t capacity;
+    uint64_t records; /* without pads and gaps */
+};
+
+/* Losses that are not told yet. */
 struct ledger {
+    uint64_t first; /* the range of lost numbers; 0: none */
+    uint64_t last;
     uint64_t total;
+    uint32_t entries;                /* counts that are not 0 */
+    uint32_t kinds[WVU_LOSS_CAUSES]; /* which ones: masks, so that few are looked at */
     uint64_t count[WVU_LOSS_CAUSES][WVU_EVENT_KINDS];
 };
 
 struct wvu_queue {
     wvu_lock lock;
-    uint64_t head;
-    uint64_t tail;
-    uint32_t head_offset;
-    uint32_t tail_offset;
-    uint32_t capacity; /* bytes of the ring, slack included */
-    uint32_t byte_bound;
+    struct ring main;
+    uint32_t byte_bound; /* of the main ring; its capacity has slack beyond it */
     uint32_t record_bound;
-    bool copying;
     uint64_t next_sequence;
-    uint64_t queued;
+    uint64_t queued; /* in both rings */
     uint64_t high_water;
+    bool copying;
+    struct ring reserve;
     uint64_t lost;
     uint64_t in_flight;
     uint64_t delivered;
     uint64_t unnumbered;
-    uint64_t first_lost; /* 0: no untold range; its end is first_sequence_in_ring - 1 */
     uint64_t accepted_of[WVU_EVENT_KINDS];
     uint64_t delivered_of[WVU_EVENT_KINDS];
-    struct ledger ledger;
+    struct ledger older;
+    struct ledger newer;
     uint64_t lost_of[WVU_LOSS_CAUSES][WVU_EVENT_KINDS]; /* ever */
 
     /* Away from the producers' lines: written by the consumer, read by every wake. */
@@ -106,17 +144,23 @@ struct wvu_queue {
     uint32_t armed;
     wvu_event *doorbell;
     uint64_t cut_of[WVU_EVENT_KINDS];
-    uint8_t *ring;
 };
 
-static struct slot *slot_at(struct wvu_queue *queue, uint32_t offset)
+static struct slot *slot_at(const struct ring *ring, uint32_t offset)
 {
-    return (struct slot *)(void *)(queue->ring + offset);
+    return (struct slot *)(void *)(ring->bytes + offset);
 }
 
 static struct wvu_record *record_of(struct slot *slot)
 {
     return (struct wvu_record *)(void *)(slot + 1);
+}
+
+static bool make_ring(struct ring *ring, uint32_t capacity)
+{
+    ring->capacity = capacity;
+    ring->bytes = wvu_os_alloc(capacity, QUEUE_TAG);
+    return ring->bytes != NULL;
 }
 
 wvu_status wvu_queue_create(uint32_t records, uint32_t bytes, wvu_event *doorbell,
@@ -131,25 +175,30 @@ wvu_status wvu_queue_create(uint32_t records, uint32_t bytes, wvu_event *doorbel
     if (queue == NULL)
         return WVU_STATUS_NO_MEMORY;
     queue->byte_bound = bytes - bytes % 8;
-    queue->capacity = queue->byte_bound + QUEUE_SLACK;
-    queue->ring = wvu_os_alloc(queue->capacity, QUEUE_TAG);
-    if (queue->ring == NULL) {
-        wvu_os_free(queue, QUEUE_TAG);
-        return WVU_STATUS_NO_MEMORY;
-    }
-    wvu_lock_init(&queue->lock);
     queue->record_bound = records;
     queue->next_sequence = 1;
     queue->doorbell = doorbell;
+    wvu_lock_init(&queue->lock);
+    if (!make_ring(&queue->main, queue->byte_bound + QUEUE_SLACK))
+        goto free_queue;
+    if (!make_ring(&queue->reserve, queue->byte_bound / 32 * 8))
+        goto free_main;
     *out = queue;
     return WVU_STATUS_OK;
+
+free_main:
+    wvu_os_free(queue->main.bytes, QUEUE_TAG);
+free_queue:
+    wvu_os_free(queue, QUEUE_TAG);
+    return WVU_STATUS_NO_MEMORY;
 }
 
 void wvu_queue_destroy(struct wvu_queue *queue)
 {
     if (queue == NULL)
         return;
-    wvu_os_free(queue->ring, QUEUE_TAG);
+    wvu_os_free(queue->reserve.bytes, QUEUE_TAG);
+    wvu_os_free(queue->main.bytes, QUEUE_TAG);
     wvu_os_free(queue, QUEUE_TAG);
 }
 
@@ -162,128 +211,291 @@ static uint32_t row_of(uint16_t cause)
 
 static void ledger_add(struct ledger *ledger, uint16_t cause, uint16_t type, uint64_t count)
 {
-    ledger->count[row_of(cause)][wvu_event_index(type)] += count;
+    uint32_t row = row_of(cause);
+    uint32_t kind = wvu_event_index(type);
+    if (ledger->count[row][kind] == 0) {
+        ledger->kinds[row] |= 1u << kind;
+        ledger->entries++;
+    }
+    ledger->count[row][kind] += count;
     ledger->total += count;
 }
 
-/* Lock held. A loss that happens now; ledger_add alone is for what was counted before. */
-static void lose(struct wvu_queue *queue, uint16_t cause, uint16_t type, uint64_t count)
+/* Numbers that follow what the range has, or begin it. */
+static void ledger_extend(struct ledger *ledger, uint64_t first, uint64_t last)
 {
-    ledger_add(&queue->ledger, cause, type, count);
-    queue->lost_of[row_of(cause)][wvu_event_index(type)] += count;
+    if (ledger->first == 0)
+        ledger->first = first;
+    ledger->last = last;
 }
 
-/* A record that told losses is itself discarded: they are untold again. */
+/* A record that told losses is itself lost: they are untold again. */
 static void ledger_take_back(struct ledger *ledger, const struct wvu_record *record)
 {
     const struct wvu_events_lost *event = (const struct wvu_events_lost *)(const void *)record;
     const uint8_t *base = (const uint8_t *)record;
     for (uint32_t i = 0; i + sizeof(struct wvu_loss) <= event->lost.size;
-         i += sizeof(struct wvu_loss)) {
+         i += (uint32_t)sizeof(struct wvu_loss)) {
         struct wvu_loss loss;
         memcpy(&loss, base + event->lost.offset + i, sizeof loss);
         ledger_add(ledger, loss.cause, loss.type, loss.count);
     }
 }
 
-static void ledger_tell(struct ledger *ledger, struct wvu_loss_report *report)
+static uint32_t ledger_record_size(const struct ledger *ledger)
 {
-    report->entries = 0;
-    if (ledger->total == 0)
-        return;
+    return (uint32_t)(sizeof(struct wvu_events_lost) + ledger->entries * sizeof(struct wvu_loss));
+}
+
+/* The list of an EventsLost, and with it the ledger is empty. */
+static void ledger_move_counts(struct ledger *ledger, struct wvu_loss *list)
+{
     for (uint32_t cause = 0; cause < WVU_LOSS_CAUSES; cause++) {
-        for (uint32_t kind = 0; kind < WVU_EVENT_KINDS; kind++) {
-            if (ledger->count[cause][kind] == 0)
+        uint32_t kinds = ledger->kinds[cause];
+        for (uint32_t kind = 0; kinds != 0; kind++, kinds >>= 1) {
+            if ((kinds & 1) == 0)
                 continue;
-            report->loss[report->entries++] = (struct wvu_loss){
+            *list++ = (struct wvu_loss){
                 .cause = (uint16_t)cause,
                 .type = wvu_event_type_at(kind),
                 .count = ledger->count[cause][kind],
             };
+            ledger->count[cause][kind] = 0;
         }
+        ledger->kinds[cause] = 0;
     }
-    memset(ledger, 0, sizeof *ledger);
+    ledger->first = ledger->last = ledger->total = 0;
+    ledger->entries = 0;
+}
+
+/* Lock held. Writes the EventsLost that tells a ledger, ledger_record_size() bytes, but for time, uptime
+ * and sensor_id, for which there is no time under the lock. */
+static void ledger_tell(struct ledger *ledger, uint64_t sequence, void *where)
+{
+    struct wvu_events_lost *event = where;
+    uint32_t list_size = ledger->entries * (uint32_t)sizeof(struct wvu_loss);
+    memset(event, 0, sizeof *event);
+    event->record.size = ledger_record_size(ledger);
+    event->record.type = WVU_EVENT_EventsLost;
+    event->record.sequence = sequence;
+    event->record.fixed_size = sizeof *event;
+    event->record.present =
+        WVU_PRESENT(wvu_events_lost, Count) | WVU_PRESENT(wvu_events_lost, Lost);
+    if (ledger->first != 0)
+        event->record.present |= WVU_PRESENT(wvu_events_lost, FirstSequence) |
+                                 WVU_PRESENT(wvu_events_lost, LastSequence);
+    event->first_sequence = ledger->first;
+    event->last_sequence = ledger->last;
+    event->count = ledger->total;
+    event->lost = (struct wvu_text){
+        .offset = sizeof *event,
+        .size = (uint16_t)list_size,
+        .head = (uint16_t)list_size,
+        .full_size = list_size,
+    };
+    ledger_move_counts(ledger, (struct wvu_loss *)(void *)(event + 1));
+}
+_Static_assert(WVU_LOSS_ENTRIES * sizeof(struct wvu_loss) <= UINT16_MAX, "the list is one text");
+_Static_assert(sizeof(struct wvu_events_lost) % 8 == 0, "its list must be aligned");
+
+/* Lock held. The reserve is empty: what is lost before it is lost right before the main ring. */
+static void merge_ledgers(struct wvu_queue *queue)
+{
+    struct ledger *older = &queue->older;
+    struct ledger *newer = &queue->newer;
+    if (older->first == 0)
+        return;
+    if (newer->first == 0)
+        newer->last = older->last;
+    newer->first = older->first;
+    for (uint32_t cause = 0; cause < WVU_LOSS_CAUSES; cause++)
+        for (uint32_t kind = 0; kind < WVU_EVENT_KINDS; kind++)
+            if (older->count[cause][kind] != 0)
+                ledger_add(newer, (uint16_t)cause, wvu_event_type_at(kind),
+                           older->count[cause][kind]);
+    memset(older, 0, sizeof *older);
+}
+
+/* Lock held. A loss that happens now; ledger_add alone is for what was counted before. */
+static void lose(struct wvu_queue *queue, struct ledger *ledger, uint16_t cause, uint16_t type,
+                 uint64_t count)
+{
+    ledger_add(ledger, cause, type, count);
+    queue->lost_of[row_of(cause)][wvu_event_index(type)] += count;
+}
+
+/* Lock held. */
+static void lose_record(struct wvu_queue *queue, struct ledger *ledger,
+                        const struct wvu_record *record)
+{
+    ledger_extend(ledger, record->sequence, record->sequence);
+    lose(queue, ledger, WVU_LOSS_QUEUE_FULL, record->type, 1);
+    if (record->type == WVU_EVENT_EventsLost)
+        ledger_take_back(ledger, record);
+    queue->lost++;
+    queue->queued--;
+}
+
+/* ---- rings ----------------------------------------------------------------------------------- */
+
+static void move_head(struct ring *ring, uint32_t stride)
+{
+    ring->head += stride;
+    ring->head_offset += stride;
+    if (ring->head_offset == ring->capacity)
+        ring->head_offset = 0;
+}
+
+static void move_tail(struct ring *ring, uint32_t stride)
+{
+    ring->tail += stride;
+    ring->tail_offset += stride;
+    if (ring->tail_offset == ring->capacity)
+        ring->tail_offset = 0;
+}
+
+/* An empty ring begins anew: the next records find memory that is still in the caches. */
+static void rewind_if_empty(struct ring *ring)
+{
+    if (ring->head == ring->tail)
+        ring->head_offset = ring->tail_offset = 0;
+}
+
+/* Bytes to be left unused at the ring's end, so that `need` stand in one piece. */
+static uint32_t pad_before(const struct ring *ring, uint32_t need)
+{
+    uint32_t to_end = ring->capacity - ring->tail_offset;
+    return to_end < need ? to_end : 0;
+}
+
+static struct slot *push_slot(struct ring *ring, uint32_t state, uint32_t stride)
+{
+    struct slot *slot = slot_at(ring, ring->tail_offset);
+    slot->stride = stride;
+    wvu_store_release(&slot->state, state);
+    move_tail(ring, stride);
+    return slot;
+}
+
+/* ---- the reserve ------------------------------------------------------------------------------ */
+
+/* Lock held. The reserve's oldest record is lost after all; the gap behind it becomes one with that. */
+static void lose_oldest_kept(struct wvu_queue *queue)
+{
+    struct ring *reserve = &queue->reserve;
+    for (bool lost = false; reserve->head != reserve->tail;) {
+        struct slot *slot = slot_at(reserve, reserve->head_offset);
+        const struct wvu_record *record = record_of(slot);
+        uint32_t state = wvu_load_relaxed(&slot->state);
+        if (state == SLOT_COMMITTED) {
+            if (lost)
+                break;
+            lose_record(queue, &queue->older, record);
+            reserve->records--;
+            lost = true;
+        } else if (state == SLOT_GAP) {
+            const struct wvu_events_lost *gap =
+                (const struct wvu_events_lost *)(const void *)record;
+            ledger_extend(&queue->older, gap->first_sequence, gap->last_sequence);
+            ledger_take_back(&queue->older, record);
+        }
+        move_head(reserve, slot->stride);
+    }
+    rewind_if_empty(reserve);
+}
+
+/* Lock held. Makes room in the reserve for a record of this size, with the gap in front of it; returns
+ * the bytes of both with their slots, which fit without a wrap behind a pad. Ends at the latest when
+ * the reserve is empty. */
+static uint32_t make_room_to_keep(struct wvu_queue *queue, uint32_t size)
+{
+    struct ring *reserve = &queue->reserve;
+    for (;;) {
+        if (reserve->records == 0)
+            merge_ledgers(queue);
+        uint32_t need = SLOT + size;
+        if (queue->newer.first != 0)
+            need += SLOT + ledger_record_size(&queue->newer);
+        uint64_t total = (uint64_t)pad_before(reserve, need) + need;
+        if (reserve->records < queue->record_bound / 4 &&
+            reserve->tail - reserve->head + total <= reserve->capacity)
+            return need;
+        lose_oldest_kept(queue);
+    }
+}
+
+/* Lock held. */
+static void keep(struct wvu_queue *queue, const struct wvu_record *record)
+{
+    struct ring *reserve = &queue->reserve;
+    uint32_t need = make_room_to_keep(queue, record->size);
+    uint32_t pad = pad_before(reserve, need);
+    if (pad != 0)
+        (void)push_slot(reserve, SLOT_PAD, pad);
+    if (queue->newer.first != 0) {
+        struct slot *gap = push_slot(reserve, SLOT_GAP, SLOT + ledger_record_size(&queue->newer));
+        ledger_tell(&queue->newer, queue->newer.last, record_of(gap));
+    }
+    struct slot *slot = push_slot(reserve, SLOT_COMMITTED, SLOT + record->size);
+    memcpy(record_of(slot), record, record->size);
+    reserve->records++;
 }
 
 /* ---- producers ---------------------------------------------------------------------------------
  */
 
-static void move_head(struct wvu_queue *queue, uint32_t stride)
+/* Lock held. The main ring's oldest record makes room; false when it is still being filled. */
+static bool push_out_oldest(struct wvu_queue *queue)
 {
-    queue->head += stride;
-    queue->head_offset += stride;
-    if (queue->head_offset == queue->capacity)
-        queue->head_offset = 0;
-}
-
-static void move_tail(struct wvu_queue *queue, uint32_t stride)
-{
-    queue->tail += stride;
-    queue->tail_offset += stride;
-    if (queue->tail_offset == queue->capacity)
-        queue->tail_offset = 0;
-}
-
-/* Lock held. False when the oldest record is still being filled. */
-static bool discard_oldest(struct wvu_queue *queue)
-{
-    struct slot *slot = slot_at(queue, queue->head_offset);
+    struct slot *slot = slot_at(&queue->main, queue->main.head_offset);
     uint32_t state = wvu_load_acquire(&slot->state);
     if (state == SLOT_BUSY)
         return false;
     if (state == SLOT_COMMITTED) {
         const struct wvu_record *record = record_of(slot);
-        if (queue->first_lost == 0)
-            queue->first_lost = record->sequence;
-        lose(queue, WVU_LOSS_QUEUE_FULL, record->type, 1);
-        if (record->type == WVU_EVENT_EventsLost)
-            ledger_take_back(&queue->ledger, record);
-        queue->lost++;
-        queue->queued--;
+        if (wvu_event_is_guaranteed(record->type))
+            keep(queue, record);
+        else
+            lose_record(queue, &queue->newer, record);
+        queue->main.records--;
     }
-    move_head(queue, slot->stride);
+    move_head(&queue->main, slot->stride);
     return true;
 }
 
 /* Lock held. Makes room for `need` contiguous bytes at tail; false when the ring is full behind a
- * record that may not be discarded now. On success tail stands where they begin. */
+ * record that may not be pushed out now. On success tail stands where they begin. */
 static bool make_room(struct wvu_queue *queue, uint32_t need)
 {
-    uint32_t to_end = queue->capacity - queue->tail_offset;
-    uint32_t pad = to_end < need ? to_end : 0;
+    struct ring *ring = &queue->main;
+    uint32_t pad = pad_before(ring, need);
     uint64_t total = (uint64_t)pad + need;
 
     if (!queue->copying) {
-        while (queue->queued != 0 && (queue->queued >= queue->record_bound ||
-                                      queue->tail - queue->head + total > queue->byte_bound)) {
-            if (!discard_oldest(queue))
+        while (ring->records != 0 && (ring->records >= queue->record_bound ||
+                                      ring->tail - ring->head + total > queue->byte_bound)) {
+            if (!push_out_oldest(queue))
                 break; /* the slack may still hold it */
         }
     }
-    if (queue->tail - queue->head + total > queue->capacity)
+    if (ring->tail - ring->head + total > ring->capacity)
         return false;
-    if (pad != 0) {
-        struct slot *slot = slot_at(queue, queue->tail_offset);
-        slot->stride = pad;
-        wvu_store_release(&slot->state, SLOT_PAD);
-        move_tail(queue, pad);
-    }
+    if (pad != 0)
+        (void)push_slot(ring, SLOT_PAD, pad);
     return true;
 }
 
-/* Lock held. A BUSY slot at the tail, and the next number; NULL when there is no room. */
+/* Lock held. A BUSY slot at the tail, where make_room made room, and the next number. */
 static struct slot *append(struct wvu_queue *queue, uint32_t kind, uint32_t size,
                            uint64_t *sequence)
 {
-    uint32_t stride = size + (uint32_t)sizeof(struct slot);
-    if (!make_room(queue, stride))
-        return NULL;
-    struct slot *slot = slot_at(queue, queue->tail_offset);
-    slot->stride = stride;
+    struct slot *slot = slot_at(&queue->main, queue->main.tail_offset);
+    slot->stride = SLOT + size;
     wvu_store_relaxed(&slot->state, SLOT_BUSY);
     *sequence = queue->next_sequence++;
+    move_tail(&queue->main, SLOT + size);
     queue->accepted_of[kind]++;
-    move_tail(queue, stride);
+    queue->main.records++;
     if (++queue->queued > queue->high_water)
         queue->high_water = queue->queued;
     return slot;
@@ -312,10 +524,12 @@ wvu_status wvu_queue_reserve(struct wvu_queue *queue, uint16_t type, uint32_t si
 
     uint32_t kind = wvu_event_index(type);
     uint64_t sequence = 0;
+    struct slot *slot = NULL;
     wvu_lock_acquire(&queue->lock);
-    struct slot *slot = append(queue, kind, size, &sequence);
-    if (slot == NULL) {
-        lose(queue, WVU_LOSS_QUEUE_BUSY, type, 1);
+    if (make_room(queue, SLOT + size)) {
+        slot = append(queue, kind, size, &sequence);
+    } else {
+        lose(queue, &queue->newer, WVU_LOSS_QUEUE_BUSY, type, 1);
         queue->unnumbered++;
     }
     wvu_lock_release(&queue->lock);
@@ -333,11 +547,14 @@ void wvu_queue_commit(struct wvu_queue *queue, struct wvu_record *record)
     wvu_store_release(&slot->state, SLOT_COMMITTED);
 }
 
+/* Of the main ring. As long as something is in the reserve this is more than three quarters full: what
+ * pushes out stops at once when it fits, and nothing is taken from it before the reserve is empty. */
 static bool fuller_than(struct wvu_queue *queue, uint32_t quarters)
 {
     wvu_lock_acquire(&queue->lock);
-    bool result = queue->queued > queue->record_bound / 4 * quarters ||
-                  queue->tail - queue->head > queue->byte_bound / 4 * quarters;
+    const struct ring *ring = &queue->main;
+    bool result = ring->records > queue->record_bound / 4 * quarters ||
+                  ring->tail - ring->head > queue->byte_bound / 4 * quarters;
     wvu_lock_release(&queue->lock);
     return result;
 }
@@ -357,108 +574,139 @@ void wvu_queue_count_loss(struct wvu_queue *queue, uint16_t cause, uint16_t type
     if (count == 0)
         return;
     wvu_lock_acquire(&queue->lock);
-    lose(queue, cause, type, count);
+    lose(queue, &queue->newer, cause, type, count);
     queue->unnumbered += count;
     wvu_lock_release(&queue->lock);
 }
 
 /* What is told and the number it is told with are taken in one step: whoever takes a number after
- * this one knows that the losses before it come first. */
-wvu_status wvu_queue_reserve_losses(struct wvu_queue *queue, struct wvu_loss_report *report,
-                                    struct wvu_record **out)
+ * this one knows that the losses before it come first. Making room can itself lose something: then
+ * there is a gap that carries them. */
+wvu_status wvu_queue_reserve_losses(struct wvu_queue *queue, struct wvu_record **out)
 {
+    wvu_status status = WVU_STATUS_AGAIN;
+    struct ledger *ledger = &queue->newer;
     *out = NULL;
-    memset(report, 0, offsetof(struct wvu_loss_report, loss));
-
-    uint64_t sequence = 0;
-    uint32_t size = 0;
-    struct slot *slot = NULL;
     wvu_lock_acquire(&queue->lock);
-    if (queue->first_lost == 0)
-        ledger_tell(&queue->ledger, report);
-    if (report->entries != 0) {
-        size = wvu_loss_report_size(report);
-        slot = append(queue, WVU_EVENT_INDEX_EventsLost, size, &sequence);
-        for (uint32_t i = 0; slot == NULL && i < report->entries; i++)
-            ledger_add(&queue->ledger, report->loss[i].cause, report->loss[i].type,
-                       report->loss[i].count);
+    if (ledger->total != 0 && ledger->first == 0) {
+        uint32_t size = ledger_record_size(ledger);
+        if (!make_room(queue, SLOT + size)) {
+            status = WVU_STATUS_BUSY;
+        } else if (ledger->first == 0) {
+            uint64_t sequence;
+            struct slot *slot = append(queue, WVU_EVENT_INDEX_EventsLost, size, &sequence);
+            ledger_tell(ledger, sequence, record_of(slot));
+            *out = record_of(slot);
+            status = WVU_STATUS_OK;
+        }
     }
     wvu_lock_release(&queue->lock);
-    if (slot == NULL)
-        return report->entries != 0 ? WVU_STATUS_BUSY : WVU_STATUS_AGAIN;
-    *out = open_record(slot, WVU_EVENT_EventsLost, size, sequence);
-    return WVU_STATUS_OK;
+    return status;
 }
 
 /* ---- the consumer ------------------------------------------------------------------------------
  */
 
-/* Lock held. The range that ends before head, if it is not told yet, and with it the whole ledger.
- */
-static void tell_range(struct wvu_queue *queue, struct wvu_loss_report *report)
+struct copy {
+    uint8_t *to;
+    uint32_t capacity;
+    struct wvu_batch_info *info;
+};
+
+static void note_copied(struct copy *copy, const struct wvu_record *record)
 {
-    memset(report, 0, offsetof(struct wvu_loss_report, loss));
-    if (queue->first_lost == 0)
-        return;
-    report->first_sequence = queue->first_lost;
-    report->last_sequence = queue->next_sequence - queue->queued - 1;
-    queue->first_lost = 0;
-    ledger_tell(&queue->ledger, report);
+    struct wvu_batch_info *info = copy->info;
+    if (info->records++ == 0)
+        info->first_sequence = record->sequence;
+    info->last_sequence = record->sequence;
+    info->gaps += !wvu_record_is_numbered(record);
+    info->bytes += record->size;
+}
+
+/* Lock held. The range before a ring's head, if it is not told yet, and with it the whole ledger. False
+ * when there is no room for it. */
+static bool tell_range(struct ledger *ledger, struct copy *copy)
+{
+    if (ledger->first == 0)
+        return true;
+    if (ledger_record_size(ledger) > copy->capacity - copy->info->bytes)
+        return false;
+    uint8_t *where = copy->to + copy->info->bytes;
+    ledger_tell(ledger, ledger->last, where);
+    note_copied(copy, (const struct wvu_record *)(const void *)where);
+    return true;
+}
+
+/* A part of a ring, as it is walked without the lock. */
+struct walk {
+    uint32_t offset; /* where it has got */
+    uint64_t passed; /* bytes */
+    uint64_t left;
+    uint32_t numbered; /* records */
+};
+
+/* Without the lock, `copying` set. */
+static void copy_records(const struct ring *ring, struct walk *walk, struct copy *copy)
+{
+    while (walk->passed < walk->left) {
+        struct slot *slot = slot_at(ring, walk->offset);
+        uint32_t state = wvu_load_acquire(&slot->state);
+        if (state == SLOT_BUSY)
+            break;
+        if (state != SLOT_PAD) {
+            const struct wvu_record *record = record_of(slot);
+            if (record->size > copy->capacity - copy->info->bytes)
+                break;
+            memcpy(copy->to + copy->info->bytes, record, record->size);
+            note_copied(copy, record);
+            walk->numbered += state == SLOT_COMMITTED;
+        }
+        walk->passed += slot->stride;
+        walk->offset += slot->stride;
+        if (walk->offset == ring->capacity)
+            walk->offset = 0;
+    }
+}
+
+/* Takes what fits from the ring that is to be served now. True when it emptied the reserve: then there
+ * may be more behind it. */
+static bool take_from_one_ring(struct wvu_queue *queue, struct copy *copy)
+{
+    wvu_lock_acquire(&queue->lock);
+    bool reserve = queue->reserve.records != 0;
+    struct ring *ring = reserve ? &queue->reserve : &queue->main;
+    if (!tell_range(reserve ? &queue->older : &queue->newer, copy)) {
+        wvu_lock_release(&queue->lock);
+        return false;
+    }
+    /* What is reserved later waits for the next take. */
+    struct walk walk = {.offset = ring->head_offset, .left = ring->tail - ring->head};
+    queue->copying = true;
+    wvu_lock_release(&queue->lock);
+
+    copy_records(ring, &walk, copy);
+
+    wvu_lock_acquire(&queue->lock);
+    ring->head += walk.passed;
+    ring->head_offset = walk.offset;
+    ring->records -= walk.numbered;
+    rewind_if_empty(ring);
+    queue->queued -= walk.numbered;
+    queue->in_flight += walk.numbered;
+    queue->copying = false;
+    bool emptied = reserve && ring->records == 0;
+    wvu_lock_release(&queue->lock);
+    return emptied;
 }
 
 wvu_status wvu_queue_take(struct wvu_queue *queue, void *buffer, uint32_t capacity,
                           struct wvu_batch_info *info)
 {
-    info->first_sequence = info->last_sequence = 0;
-    info->records = info->bytes = 0;
-
-    wvu_lock_acquire(&queue->lock);
-    tell_range(queue, &info->lost);
-    uint32_t offset = queue->head_offset;
-    uint64_t left = queue->tail - queue->head; /* what is reserved later waits for the next take */
-    queue->copying = true;
-    wvu_lock_release(&queue->lock);
-
-    uint64_t passed = 0;
-    uint8_t *to = buffer;
-    while (passed < left) {
-        struct slot *slot = slot_at(queue, offset);
-        uint32_t state = wvu_load_acquire(&slot->state);
-        if (state == SLOT_BUSY)
-            break;
-        if (state == SLOT_COMMITTED) {
-            const struct wvu_record *record = record_of(slot);
-            if (record->size > capacity - info->bytes)
-                break;
-            memcpy(to + info->bytes, record, record->size);
-            if (info->records++ == 0)
-                info->first_sequence = record->sequence;
-            info->last_sequence = record->sequence;
-            info->bytes += record->size;
-        }
-        passed += slot->stride;
-        offset += slot->stride;
-        if (offset == queue->capacity)
-            offset = 0;
-    }
-
-    wvu_lock_acquire(&queue->lock);
-    queue->head += passed;
-    queue->head_offset = offset;
-    queue->queued -= info->records;
-    queue->in_flight += info->records;
-    queue->copying = false;
-    if (queue->head == queue->tail) /* the next records find memory that is still in the caches */
-        queue->head_offset = queue->tail_offset = 0;
-    wvu_lock_release(&queue->lock);
-    return info->records != 0 || info->lost.first_sequence != 0 ? WVU_STATUS_OK : WVU_STATUS_AGAIN;
-}
-
-/* The EventsLost of a range is none of the queue's records: it has a number that was lost. */
-static bool has_own_number(const struct wvu_record *record)
-{
-    const struct wvu_events_lost *event = (const struct wvu_events_lost *)(const void *)record;
-    return record->type != WVU_EVENT_EventsLost || event->first_sequence == 0;
+    struct copy copy = {.to = buffer, .capacity = capacity, .info = info};
+    *info = (struct wvu_batch_info){0};
+    while (take_from_one_ring(queue, &copy))
+        ;
+    return info->records != 0 ? WVU_STATUS_OK : WVU_STATUS_AGAIN;
 }
 
 void wvu_queue_delivered(struct wvu_queue *queue, const void *records, uint32_t bytes)
@@ -468,7 +716,7 @@ void wvu_queue_delivered(struct wvu_queue *queue, const void *records, uint32_t 
     for (uint32_t at = 0; at < bytes;) {
         const struct wvu_record *record =
             (const struct wvu_record *)(const void *)((const uint8_t *)records + at);
-        if (has_own_number(record)) {
+        if (wvu_record_is_numbered(record)) {
             count_of[wvu_event_index(record->type)]++;
             count++;
         }
@@ -488,13 +736,15 @@ static bool ready(struct wvu_queue *queue)
 {
     wvu_lock_acquire(&queue->lock);
     bool result;
-    if (queue->queued != 0) {
-        struct slot *slot = slot_at(queue, queue->head_offset);
+    if (queue->reserve.records != 0) {
+        result = true;
+    } else if (queue->main.records != 0) {
+        struct slot *slot = slot_at(&queue->main, queue->main.head_offset);
         if (wvu_load_acquire(&slot->state) == SLOT_PAD)
-            slot = slot_at(queue, 0); /* a pad ends the ring, and a record follows it */
+            slot = slot_at(&queue->main, 0); /* a pad ends the ring, and a record follows it */
         result = wvu_load_acquire(&slot->state) == SLOT_COMMITTED;
     } else {
-        result = queue->ledger.total != 0;
+        result = queue->newer.total != 0;
     }
     wvu_lock_release(&queue->lock);
     return result;
@@ -539,7 +789,8 @@ void wvu_queue_read_counters(struct wvu_queue *queue, struct wvu_queue_counters 
         .lost = queue->lost,
         .queued = queue->queued,
         .in_flight = queue->in_flight,
-        .queued_bytes = queue->tail - queue->head,
+        .queued_bytes =
+            queue->main.tail - queue->main.head + queue->reserve.tail - queue->reserve.head,
         .high_water = queue->high_water,
         .unnumbered = queue->unnumbered,
         .cut = cut,

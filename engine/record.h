@@ -75,4 +75,19 @@ _Static_assert(WVU_EVENT_KINDS <= 32, "masks of kinds have 32 bits");
 uint32_t wvu_event_index(uint16_t type);
 uint16_t wvu_event_type_at(uint32_t index); /* the reverse; 0 for 0 */
 
+/* True for what the queue keeps a share for, whatever else there is: which processes start and end or are
+ * not in the lists, and what the sensor says about itself. */
+static inline bool wvu_event_is_guaranteed(uint16_t type)
+{
+    return type == WVU_EVENT_ProcessCreate || type == WVU_EVENT_ProcessDestroy ||
+           type == WVU_EVENT_ProcessListValidationFailed || (type & 0xF000u) == 0x2000u;
+}
+
+/* False for the EventsLost that stands in the place of a gap: its number is that of a lost event. */
+static inline bool wvu_record_is_numbered(const struct wvu_record *record)
+{
+    const struct wvu_events_lost *event = (const struct wvu_events_lost *)(const void *)record;
+    return record->type != WVU_EVENT_EventsLost || event->first_sequence == 0;
+}
+
 #endif

@@ -52,14 +52,19 @@ static void end(struct fixture *f)
     wvu_event_destroy(&f->wake);
 }
 
-static void put_sized(struct fixture *f, uint32_t size)
+static void put_as(struct fixture *f, uint16_t type, uint32_t size)
 {
     struct wvu_record *record;
 
-    check_equal(wvu_queue_reserve(f->queue, WVU_EVENT_ProcessDestroy, size, &record),
-                WVU_STATUS_OK);
+    check_equal(wvu_queue_reserve(f->queue, type, size, &record), WVU_STATUS_OK);
     wvu_queue_commit(f->queue, record);
     wvu_queue_wake(f->queue);
+}
+
+/* Of a kind that the queue keeps no share for. */
+static void put_sized(struct fixture *f, uint32_t size)
+{
+    put_as(f, WVU_EVENT_ImageLoad, size);
 }
 
 static void put(struct fixture *f, uint32_t count)
@@ -390,9 +395,90 @@ SIMULATED(a_part_can_be_the_loss_alone)
     check_equal(f.port.send[0].first_type, WVU_EVENT_EventsLost);
     check_send(&f, 1, 6, 70, WVU_BATCH_REDELIVERED);
     check_send(&f, 2, 7, 70, WVU_BATCH_REDELIVERED);
-    check_equal(f.port.send[2].first_type, WVU_EVENT_ProcessDestroy);
+    check_equal(f.port.send[2].first_type, WVU_EVENT_ImageLoad);
     check_equal(counters_of(&f).delivered, 64);
     check_equal(counters_of(&f).lost, 6);
+    end(&f);
+}
+
+/* Processes in the midst of others that were lost: 2, 4 and 6 are kept. */
+static void put_kept_ones(struct fixture *f)
+{
+    for (uint32_t i = 0; i < 3; i++) {
+        put(f, 1);
+        put_as(f, WVU_EVENT_ProcessDestroy, SMALL);
+    }
+    put(f, 64);
+}
+
+static uint64_t delivered_of(struct fixture *f, uint16_t type)
+{
+    struct wvu_event_counters c;
+
+    wvu_queue_read_event_counters(f->queue, wvu_event_index(type), &c);
+    return c.delivered;
+}
+
+/* Each gap is complete: when, by whom, and just its range. */
+SIMULATED(a_message_can_have_several_gaps)
+{
+    struct fixture f;
+    const uint8_t *at;
+    int64_t time;
+
+    prepare(&f);
+    begin(&f);
+    put_kept_ones(&f);
+    time = wvu_os_system_time();
+    wvu_dispatcher_connected(f.dispatcher);
+    fake_port_wait_sends(&f.port, 1);
+    check_send(&f, 0, 1, 70, 0);
+    check_equal(f.port.send[0].batch.record_count, 3 + 3 + 64);
+    at = f.port.batch + sizeof(struct wvu_batch);
+    for (uint64_t i = 0; i < 6; i++) {
+        const struct wvu_events_lost *gap = (const struct wvu_events_lost *)(const void *)at;
+
+        check_equal(gap->record.sequence, 1 + i);
+        check_equal(gap->record.type, i % 2 == 0 ? WVU_EVENT_EventsLost : WVU_EVENT_ProcessDestroy);
+        if (i % 2 == 0) {
+            check_equal(gap->first_sequence, 1 + i);
+            check_equal(gap->last_sequence, 1 + i);
+            check_equal(gap->count, 1);
+            check_equal(gap->record.present, 15);
+            check(gap->record.time >= time && gap->record.uptime != 0);
+            check(memcmp(gap->record.sensor_id, sensor_id, 16) == 0);
+        }
+        at += gap->record.size;
+    }
+    end(&f);
+}
+
+SIMULATED(a_reply_can_end_at_any_gap)
+{
+    struct fixture f;
+
+    prepare(&f);
+    begin(&f);
+    put_kept_ones(&f);
+    for (uint64_t sequence = 1; sequence <= 6; sequence++)
+        fake_port_add(&f.port, (struct fake_step){.acknowledge = sequence});
+    wvu_dispatcher_connected(f.dispatcher);
+    for (uint32_t n = 1; n <= 6; n++) {
+        fake_port_wait_sends(&f.port, n + 1);
+        check_send(&f, n, 1 + n, 70, WVU_BATCH_REDELIVERED);
+        check_equal(f.port.send[n].batch.record_count, 70 - n);
+    }
+    /* Gaps are none of the queue's records. */
+    check_equal(delivered_of(&f, WVU_EVENT_ProcessDestroy), 3);
+    check_equal(delivered_of(&f, WVU_EVENT_EventsLost), 0);
+    check_equal(counters_of(&f).delivered, 3);
+    check_equal(counters_of(&f).in_flight, 64);
+    fake_port_add(&f.port, take_all);
+    fake_port_wait_done(&f.port, 7);
+    wvu_sim_sleep(WVU_SIM_MS);
+    check_equal(delivered_of(&f, WVU_EVENT_ImageLoad), 64);
+    check_equal(counters_of(&f).delivered, 67);
+    check_equal(counters_of(&f).in_flight, 0);
     end(&f);
 }
 
@@ -584,6 +670,23 @@ SIMULATED(the_batch_in_hand_is_never_overwritten)
     end(&f);
 }
 
+SIMULATED(the_reader_is_known_while_it_is_connected)
+{
+    struct fixture f;
+
+    prepare(&f);
+    begin(&f);
+    check_equal(wvu_dispatcher_reader(f.dispatcher), 0);
+    wvu_dispatcher_name_reader(f.dispatcher, 4711);
+    wvu_dispatcher_connected(f.dispatcher);
+    check_equal(wvu_dispatcher_reader(f.dispatcher), 4711);
+    wvu_dispatcher_disconnected(f.dispatcher);
+    check_equal(wvu_dispatcher_reader(f.dispatcher), 0);
+    wvu_dispatcher_connected(f.dispatcher); /* one that the port cannot name */
+    check_equal(wvu_dispatcher_reader(f.dispatcher), 0);
+    end(&f);
+}
+
 /* ---- holding producers that can wait --------------------------------------------------------------------- */
 
 SIMULATED(producers_hold_only_while_a_reader_makes_progress)
@@ -624,6 +727,8 @@ int main(void)
         cmocka_unit_test(a_new_time_out_is_used_at_once),
         cmocka_unit_test(a_part_is_released_and_the_rest_sent_again),
         cmocka_unit_test(a_part_can_be_the_loss_alone),
+        cmocka_unit_test(a_message_can_have_several_gaps),
+        cmocka_unit_test(a_reply_can_end_at_any_gap),
         cmocka_unit_test(a_reply_without_progress_is_followed_by_a_pause),
         cmocka_unit_test(the_readers_status_does_not_hide_its_progress),
         cmocka_unit_test(malformed_replies_release_nothing),
@@ -632,6 +737,7 @@ int main(void)
         cmocka_unit_test(after_a_disconnect_it_waits_for_the_next_reader),
         cmocka_unit_test(a_reader_that_floods_or_fails_is_dropped),
         cmocka_unit_test(the_batch_in_hand_is_never_overwritten),
+        cmocka_unit_test(the_reader_is_known_while_it_is_connected),
         cmocka_unit_test(producers_hold_only_while_a_reader_makes_progress),
     };
     return cmocka_run_group_tests_name("dispatcher", tests, NULL, NULL);

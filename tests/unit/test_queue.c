@@ -1,107 +1,8 @@
 /*
  * queue.c in the simulated host, mostly by one thread: bounds, order, wrap-around, losses, doorbell.
- * What many threads do to it is for tests/sim, tests/model and test_queue_threads.c.
+ * The reserve is for test_queue_reserve.c, what many threads do to it is for tests/sim, tests/model and test_queue_threads.c.
  */
-#include "support/simulated.h"
-
-#include <stdlib.h>
-
-#include "queue.h"
-#include "record.h"
-
-#define MIN_RECORDS WVU_QUEUE_RECORDS_MIN
-#define MIN_BYTES   WVU_QUEUE_BYTES_MIN
-#define SMALL       ((uint32_t)sizeof(struct wvu_record))
-
-struct fixture {
-    wvu_event doorbell;
-    struct wvu_queue *queue;
-    uint8_t *buffer; /* WVU_BATCH_MAX */
-    struct wvu_batch_info info;
-};
-
-static void begin(struct fixture *f, uint32_t records, uint32_t bytes)
-{
-    check_equal(wvu_event_init(&f->doorbell), WVU_STATUS_OK);
-    check_equal(wvu_queue_create(records, bytes, &f->doorbell, &f->queue), WVU_STATUS_OK);
-    f->buffer = malloc(WVU_BATCH_MAX);
-    check(f->buffer != NULL);
-}
-
-static void end(struct fixture *f)
-{
-    wvu_queue_destroy(f->queue);
-    wvu_event_destroy(&f->doorbell);
-    free(f->buffer);
-}
-
-static struct wvu_queue_counters counters_of(struct fixture *f)
-{
-    struct wvu_queue_counters c;
-
-    wvu_queue_read_counters(f->queue, &c);
-    check_equal(c.accepted, c.delivered + c.lost + c.queued + c.in_flight);
-    return c;
-}
-
-static struct wvu_record *reserve(struct fixture *f, uint16_t type, uint32_t size)
-{
-    struct wvu_record *record;
-
-    check_equal(wvu_queue_reserve(f->queue, type, size, &record), WVU_STATUS_OK);
-    return record;
-}
-
-/* A whole record; every byte after the header depends on its number. */
-static uint64_t put(struct fixture *f, uint16_t type, uint32_t size)
-{
-    struct wvu_record *record = reserve(f, type, size);
-    uint64_t sequence = record->sequence;
-
-    memset(record + 1, (int)(sequence * 37 + 1) & 0xFF, record->size - sizeof *record);
-    wvu_queue_commit(f->queue, record);
-    return sequence;
-}
-
-static void put_many(struct fixture *f, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        (void)put(f, WVU_EVENT_ProcessDestroy, SMALL);
-}
-
-static wvu_status take(struct fixture *f)
-{
-    return wvu_queue_take(f->queue, f->buffer, WVU_BATCH_MAX, &f->info);
-}
-
-/* What was taken is numbers first .. last with their contents. */
-static void check_taken(struct fixture *f, uint64_t first, uint64_t last)
-{
-    uint32_t at = 0;
-
-    check_equal(f->info.records, last - first + 1);
-    check_equal(f->info.first_sequence, first);
-    check_equal(f->info.last_sequence, last);
-    for (uint64_t s = first; s <= last; s++) {
-        const struct wvu_record *record = (const struct wvu_record *)(void *)(f->buffer + at);
-
-        check_equal(record->sequence, s);
-        for (uint32_t i = sizeof *record; i < record->size; i++)
-            check_equal(f->buffer[at + i], (s * 37 + 1) & 0xFF);
-        at += record->size;
-    }
-    check_equal(f->info.bytes, at);
-}
-
-static uint64_t loss_of(const struct wvu_loss_report *report, uint16_t cause, uint16_t type)
-{
-    uint64_t count = 0;
-
-    for (uint32_t i = 0; i < report->entries; i++)
-        if (report->loss[i].cause == cause && report->loss[i].type == type)
-            count += report->loss[i].count;
-    return count;
-}
+#include "support/queue_fixture.h"
 
 /* ---- create ----------------------------------------------------------------------------------------- */
 
@@ -151,7 +52,7 @@ SIMULATED(create_survives_any_failed_allocation)
         wvu_sim_fail_service(0);
         check(status == WVU_STATUS_OK || (status == WVU_STATUS_NO_MEMORY && queue == NULL));
     } while (status != WVU_STATUS_OK);
-    check_equal(nth, 3); /* two allocations */
+    check_equal(nth, 4); /* three allocations */
     wvu_queue_destroy(queue);
     wvu_event_destroy(&doorbell);
 }
@@ -216,8 +117,8 @@ SIMULATED(an_empty_queue_has_nothing_to_take)
     begin(&f, MIN_RECORDS, MIN_BYTES);
     check_equal(take(&f), WVU_STATUS_AGAIN);
     check_equal(f.info.records, 0);
-    check_equal(f.info.lost.first_sequence, 0);
-    check_equal(f.info.lost.entries, 0);
+    check_equal(f.info.gaps, 0);
+    check_equal(f.info.bytes, 0);
     end(&f);
 }
 
@@ -248,15 +149,15 @@ SIMULATED(a_record_is_zero_but_for_its_header)
 SIMULATED(records_come_out_in_order_and_whole)
 {
     struct fixture f;
+    uint32_t twelve = 0; /* bytes of so many */
 
     begin(&f, 64, MIN_BYTES);
     for (uint32_t i = 0; i < 20; i++)
         (void)put(&f, WVU_EVENT_ProcessCreate, SMALL + i * 24);
     check_equal(take(&f), WVU_STATUS_OK);
-    check_taken(&f, 1, 20);
+    check_stream(&f, RUN(1, 20));
     check_equal(counters_of(&f).in_flight, 20);
     check_equal(counters_of(&f).queued, 0);
-    uint32_t twelve = 0;
     for (uint32_t i = 0; i < 12; i++)
         twelve += SMALL + i * 24;
     wvu_queue_delivered(f.queue, f.buffer, twelve);
@@ -277,12 +178,12 @@ SIMULATED(a_take_never_splits_a_record)
     for (uint32_t i = 0; i < 6; i++)
         (void)put(&f, WVU_EVENT_ProcessCreate, size);
     check_equal(wvu_queue_take(f.queue, f.buffer, 2 * size + size - 1, &f.info), WVU_STATUS_OK);
-    check_taken(&f, 1, 2);
+    check_stream(&f, RUN(1, 2));
     check_equal(wvu_queue_take(f.queue, f.buffer, 3 * size, &f.info), WVU_STATUS_OK); /* exactly */
-    check_taken(&f, 3, 5);
+    check_stream(&f, RUN(3, 5));
     check_equal(wvu_queue_take(f.queue, f.buffer, size - 1, &f.info), WVU_STATUS_AGAIN);
     check_equal(take(&f), WVU_STATUS_OK);
-    check_taken(&f, 6, 6);
+    check_stream(&f, RUN(6, 6));
     end(&f);
 }
 
@@ -298,13 +199,13 @@ SIMULATED(a_take_stops_at_what_is_being_filled)
     (void)put(&f, 1, SMALL);
     fourth = reserve(&f, 1, SMALL);
     check_equal(take(&f), WVU_STATUS_OK);
-    check_taken(&f, 1, 1);
+    check_stream(&f, RUN(1, 1));
     check_equal(take(&f), WVU_STATUS_AGAIN);
     wvu_queue_commit(f.queue, fourth); /* does not help */
     check_equal(take(&f), WVU_STATUS_AGAIN);
     wvu_queue_commit(f.queue, second);
     check_equal(take(&f), WVU_STATUS_OK);
-    check_taken(&f, 2, 4);
+    check_stream(&f, RUN(2, 4));
     end(&f);
 }
 
@@ -322,18 +223,18 @@ SIMULATED(wrap_around_keeps_everything)
         put_last = put(&f, WVU_EVENT_ImageLoad, SMALL + (x >> 8) % (i % 10 == 0 ? 50000 : 700));
         if (counters_of(&f).queued_bytes > MIN_BYTES / 2) {
             while (take(&f) == WVU_STATUS_OK) {
-                check_taken(&f, taken + 1, f.info.last_sequence);
+                check_stream(&f, RUN(taken + 1, f.info.last_sequence));
                 taken = f.info.last_sequence;
-                wvu_queue_delivered(f.queue, f.buffer, f.info.bytes);
+                deliver(&f);
                 if (i % 3 != 0)
                     break; /* leave some, so that head is anywhere */
             }
         }
     }
     while (take(&f) == WVU_STATUS_OK) {
-        check_taken(&f, taken + 1, f.info.last_sequence);
+        check_stream(&f, RUN(taken + 1, f.info.last_sequence));
         taken = f.info.last_sequence;
-        wvu_queue_delivered(f.queue, f.buffer, f.info.bytes);
+        deliver(&f);
     }
     check_equal(taken, put_last);
     check_equal(counters_of(&f).lost, 0);
@@ -349,20 +250,18 @@ SIMULATED(the_oldest_make_room_by_count)
 
     begin(&f, MIN_RECORDS, MIN_BYTES);
     put_many(&f, 3);
-    (void)put(&f, WVU_EVENT_ProcessCreate, SMALL);
+    (void)put(&f, WVU_EVENT_ThreadCreate, SMALL);
     put_many(&f, MIN_RECORDS);
     check_equal(counters_of(&f).queued, MIN_RECORDS);
     check_equal(counters_of(&f).lost, 4);
     check_equal(counters_of(&f).high_water, MIN_RECORDS);
     check_equal(take(&f), WVU_STATUS_OK);
-    check_taken(&f, 5, MIN_RECORDS + 4);
-    check_equal(f.info.lost.first_sequence, 1);
-    check_equal(f.info.lost.last_sequence, 4);
-    check_equal(f.info.lost.entries, 2);
-    check_equal(loss_of(&f.info.lost, WVU_LOSS_QUEUE_FULL, WVU_EVENT_ProcessDestroy), 3);
-    check_equal(loss_of(&f.info.lost, WVU_LOSS_QUEUE_FULL, WVU_EVENT_ProcessCreate), 1);
+    check_stream(&f, GAP(1, 4), RUN(5, MIN_RECORDS + 4));
+    check_equal(losses_in(taken(&f, 0)), 2);
+    check_equal(loss_of(taken(&f, 0), WVU_LOSS_QUEUE_FULL, OTHER), 3);
+    check_equal(loss_of(taken(&f, 0), WVU_LOSS_QUEUE_FULL, WVU_EVENT_ThreadCreate), 1);
     check_equal(take(&f), WVU_STATUS_AGAIN); /* told once */
-    check_equal(f.info.lost.first_sequence, 0);
+    check_equal(f.info.gaps, 0);
     end(&f);
 }
 
@@ -377,9 +276,9 @@ SIMULATED(the_oldest_make_room_by_bytes)
     }
     check(counters_of(&f).queued >= 3); /* 4 fit, without the pad at the ring's end */
     check_equal(take(&f), WVU_STATUS_OK);
-    check_equal(f.info.records, 1);
-    check_equal(f.info.lost.first_sequence, 1);
-    check_equal(f.info.first_sequence, f.info.lost.last_sequence + 1);
+    check_stream(&f, GAP(1, f.info.first_sequence),
+                 RUN(f.info.last_sequence, f.info.last_sequence));
+    check_equal(f.info.last_sequence, f.info.first_sequence + 1);
     end(&f);
 }
 
@@ -396,9 +295,9 @@ SIMULATED(a_large_record_pushes_out_many)
     (void)put(&f, WVU_EVENT_ImageLoad, WVU_RECORD_MAX);
     check(counters_of(&f).queued < queued - 700);
     check_equal(take(&f), WVU_STATUS_OK);
-    check_equal(f.info.first_sequence, f.info.lost.last_sequence + 1);
-    check_equal(loss_of(&f.info.lost, WVU_LOSS_QUEUE_FULL, WVU_EVENT_ProcessDestroy),
-                counters_of(&f).lost);
+    check_stream(&f, GAP(1, f.info.first_sequence),
+                 RUN(f.info.first_sequence + 1, f.info.last_sequence));
+    check_equal(loss_of(taken(&f, 0), WVU_LOSS_QUEUE_FULL, OTHER), counters_of(&f).lost);
     end(&f);
 }
 
@@ -413,7 +312,6 @@ SIMULATED(a_record_being_filled_is_never_discarded)
 
     begin(&f, MIN_RECORDS, MIN_BYTES);
     first = reserve(&f, WVU_EVENT_ProcessCreate, 1000);
-    memset(first + 1, (int)(first->sequence * 37 + 1) & 0xFF, 1000 - sizeof *first);
     while (refusals < 3) {
         refused = (struct wvu_record *)1;
         if (wvu_queue_reserve(f.queue, WVU_EVENT_ImageLoad, 50000, &refused) != WVU_STATUS_OK) {
@@ -421,17 +319,15 @@ SIMULATED(a_record_being_filled_is_never_discarded)
             refusals++;
             continue;
         }
-        memset(refused + 1, (int)(refused->sequence * 37 + 1) & 0xFF, 50000 - sizeof *refused);
-        wvu_queue_commit(f.queue, refused);
+        fill_and_commit(&f, refused);
         check(++got < 1000);
     }
     check_equal(counters_of(&f).accepted, got);
     check_equal(counters_of(&f).unnumbered, 3);
     check_equal(take(&f), WVU_STATUS_AGAIN);
-    wvu_queue_commit(f.queue, first);
+    fill_and_commit(&f, first);
     check_equal(take(&f), WVU_STATUS_OK);
-    check_taken(&f, 1, 2);               /* 1000 + 50000 bytes */
-    check_equal(f.info.lost.entries, 0); /* not a range: they have no numbers */
+    check_stream(&f, RUN(1, 2)); /* 1000 + 50000 bytes; no gap: what was refused has no number */
     end(&f);
 }
 
@@ -465,14 +361,15 @@ SIMULATED(what_is_copied_is_never_discarded)
         check(i < 10000);
     }
     wvu_thread_join(&thread);
-    check_taken(&f, f.info.first_sequence, f.info.last_sequence);
-    check_equal(f.info.lost.first_sequence != 0 ? f.info.lost.last_sequence + 1 : 1,
-                f.info.first_sequence);
     last = f.info.last_sequence;
+    if (f.info.gaps != 0)
+        check_stream(&f, GAP(1, f.info.first_sequence), RUN(f.info.first_sequence + 1, last));
+    else
+        check_stream(&f, RUN(1, last));
     put_many(&f, 2 * MIN_RECORDS); /* what is lost now comes after what was taken */
     check_equal(take(&f), WVU_STATUS_OK);
-    check_equal(f.info.lost.first_sequence, last + 1);
-    check_equal(f.info.lost.last_sequence + 1, f.info.first_sequence);
+    check_stream(&f, GAP(last + 1, f.info.first_sequence),
+                 RUN(f.info.first_sequence + 1, f.info.last_sequence));
     (void)counters_of(&f);
     end(&f);
 }
@@ -480,49 +377,66 @@ SIMULATED(what_is_copied_is_never_discarded)
 SIMULATED(losses_without_numbers_are_told_by_a_record)
 {
     struct fixture f;
-    struct wvu_loss_report report;
     struct wvu_record *record = (struct wvu_record *)1;
 
     begin(&f, MIN_RECORDS, MIN_BYTES);
-    check_equal(wvu_queue_reserve_losses(f.queue, &report, &record), WVU_STATUS_AGAIN);
+    check_equal(wvu_queue_reserve_losses(f.queue, &record), WVU_STATUS_AGAIN);
     check(record == NULL);
     wvu_queue_count_loss(f.queue, WVU_LOSS_KERNEL_RING, WVU_EVENT_ProcessCreate, 0);
-    check_equal(wvu_queue_reserve_losses(f.queue, &report, &record), WVU_STATUS_AGAIN);
+    check_equal(wvu_queue_reserve_losses(f.queue, &record), WVU_STATUS_AGAIN);
     wvu_queue_count_loss(f.queue, WVU_LOSS_KERNEL_RING, WVU_EVENT_ProcessCreate, 5);
     wvu_queue_count_loss(f.queue, WVU_LOSS_KERNEL_RING, WVU_EVENT_ProcessCreate, 2);
     wvu_queue_count_loss(f.queue, WVU_LOSS_KERNEL_RING, 0x7777, 3); /* an unknown type */
     wvu_queue_count_loss(f.queue, 0x7777, WVU_EVENT_ImageLoad, 1);  /* an unknown cause */
     check_equal(counters_of(&f).unnumbered, 11);
     check_equal(counters_of(&f).accepted, 0);
-    check_equal(wvu_queue_reserve_losses(f.queue, &report, &record), WVU_STATUS_OK);
-    check_equal(report.first_sequence, 0);
-    check_equal(report.entries, 3);
-    check_equal(loss_of(&report, WVU_LOSS_KERNEL_RING, WVU_EVENT_ProcessCreate), 7);
-    check_equal(loss_of(&report, WVU_LOSS_KERNEL_RING, WVU_EVENT_NONE), 3);
-    check_equal(loss_of(&report, WVU_LOSS_NONE, WVU_EVENT_ImageLoad), 1);
-    check_equal(record->type, WVU_EVENT_EventsLost);
-    check_equal(record->size, sizeof(struct wvu_events_lost) + 3 * sizeof(struct wvu_loss));
+    check_equal(wvu_queue_reserve_losses(f.queue, &record), WVU_STATUS_OK);
     check_equal(record->sequence, 1);
+    check_events_lost(record, 0, 0);
+    check_equal(losses_in(record), 3);
+    check_equal(loss_of(record, WVU_LOSS_KERNEL_RING, WVU_EVENT_ProcessCreate), 7);
+    check_equal(loss_of(record, WVU_LOSS_KERNEL_RING, WVU_EVENT_NONE), 3);
+    check_equal(loss_of(record, WVU_LOSS_NONE, WVU_EVENT_ImageLoad), 1);
     wvu_queue_commit(f.queue, record);
-    check_equal(wvu_queue_reserve_losses(f.queue, &report, &record), WVU_STATUS_AGAIN);
+    check_equal(wvu_queue_reserve_losses(f.queue, &record), WVU_STATUS_AGAIN);
+    check_equal(take(&f), WVU_STATUS_OK);
+    check_stream(&f, RUN(1, 1)); /* a record like any other, no gap */
+    deliver(&f);
+    check_equal(counters_of(&f).delivered, 1);
     end(&f);
 }
 
-SIMULATED(losses_ride_along_with_a_range)
+SIMULATED(losses_ride_along_with_a_gap)
 {
     struct fixture f;
-    struct wvu_loss_report report;
     struct wvu_record *record;
 
     begin(&f, MIN_RECORDS, MIN_BYTES);
     wvu_queue_count_loss(f.queue, WVU_LOSS_KERNEL_PROBE, WVU_EVENT_NONE, 4);
     put_many(&f, MIN_RECORDS + 1);
-    check_equal(wvu_queue_reserve_losses(f.queue, &report, &record), WVU_STATUS_AGAIN);
+    check_equal(wvu_queue_reserve_losses(f.queue, &record), WVU_STATUS_AGAIN);
     check_equal(take(&f), WVU_STATUS_OK);
-    check_equal(f.info.lost.first_sequence, 1);
-    check_equal(f.info.lost.last_sequence, 1);
-    check_equal(f.info.lost.entries, 2);
-    check_equal(loss_of(&f.info.lost, WVU_LOSS_KERNEL_PROBE, WVU_EVENT_NONE), 4);
+    check_stream(&f, GAP(1, 1), RUN(2, MIN_RECORDS + 1));
+    check_equal(losses_in(taken(&f, 0)), 2);
+    check_equal(loss_of(taken(&f, 0), WVU_LOSS_KERNEL_PROBE, WVU_EVENT_NONE), 4);
+    end(&f);
+}
+
+/* Making room for the record that would tell them loses an event: then there is a gap that carries them. */
+SIMULATED(losses_ride_along_with_a_gap_that_they_make)
+{
+    struct fixture f;
+    struct wvu_record *record;
+
+    begin(&f, MIN_RECORDS, MIN_BYTES);
+    put_many(&f, MIN_RECORDS);
+    wvu_queue_count_loss(f.queue, WVU_LOSS_KERNEL_PROBE, WVU_EVENT_NONE, 4);
+    check_equal(wvu_queue_reserve_losses(f.queue, &record), WVU_STATUS_AGAIN);
+    check(record == NULL);
+    check_equal(take(&f), WVU_STATUS_OK);
+    check_stream(&f, GAP(1, 1), RUN(2, MIN_RECORDS));
+    check_equal(loss_of(taken(&f, 0), WVU_LOSS_KERNEL_PROBE, WVU_EVENT_NONE), 4);
+    check_equal(wvu_queue_reserve_losses(f.queue, &record), WVU_STATUS_AGAIN);
     end(&f);
 }
 
@@ -530,7 +444,6 @@ SIMULATED(losses_ride_along_with_a_range)
 SIMULATED(losses_wait_when_there_is_no_room)
 {
     struct fixture f;
-    struct wvu_loss_report report;
     struct wvu_record *first;
     struct wvu_record *record;
 
@@ -542,43 +455,75 @@ SIMULATED(losses_wait_when_there_is_no_room)
     uint64_t lost = counters_of(&f).unnumbered;
     check(lost > 0);
     for (uint32_t i = 0; i < 3; i++)
-        check_equal(wvu_queue_reserve_losses(f.queue, &report, &record), WVU_STATUS_BUSY);
+        check_equal(wvu_queue_reserve_losses(f.queue, &record), WVU_STATUS_BUSY);
     check(record == NULL);
     check_equal(counters_of(&f).unnumbered, lost);
     wvu_queue_commit(f.queue, first);
     while (take(&f) == WVU_STATUS_OK)
-        wvu_queue_delivered(f.queue, f.buffer, f.info.bytes);
-    check_equal(wvu_queue_reserve_losses(f.queue, &report, &record), WVU_STATUS_OK);
-    check_equal(loss_of(&report, WVU_LOSS_QUEUE_BUSY, WVU_EVENT_ImageLoad), lost);
-    check_equal(report.entries, 1);
+        deliver(&f);
+    check_equal(wvu_queue_reserve_losses(f.queue, &record), WVU_STATUS_OK);
+    check_equal(loss_of(record, WVU_LOSS_QUEUE_BUSY, WVU_EVENT_ImageLoad), lost);
+    check_equal(losses_in(record), 1);
     wvu_queue_commit(f.queue, record);
     end(&f);
 }
 
-/* The record that told losses is itself overwritten: they are told again, with the range. */
-SIMULATED(a_lost_report_is_told_again)
+/* ---- counters ------------------------------------------------------------------------------------------ */
+
+SIMULATED(every_kind_is_counted_apart)
 {
     struct fixture f;
-    struct wvu_loss_report report;
     struct wvu_record *record;
-    struct wvu_events_lost *event;
+    struct wvu_event_counters c;
 
     begin(&f, MIN_RECORDS, MIN_BYTES);
-    wvu_queue_count_loss(f.queue, WVU_LOSS_KERNEL_RING, WVU_EVENT_ImageLoad, 9);
-    check_equal(wvu_queue_reserve_losses(f.queue, &report, &record), WVU_STATUS_OK);
-    event = (struct wvu_events_lost *)(void *)record;
-    event->lost = (struct wvu_text){.offset = sizeof *event,
-                                    .size = sizeof(struct wvu_loss),
-                                    .head = sizeof(struct wvu_loss),
-                                    .full_size = sizeof(struct wvu_loss)};
-    memcpy(event + 1, report.loss, sizeof(struct wvu_loss));
+    put_many_of(&f, WVU_EVENT_ThreadCreate, 3);
+    put_many_of(&f, WVU_EVENT_ImageLoad, 4);
+    put_many_of(&f, 0x7777, 2); /* unknown */
+    record = reserve(&f, WVU_EVENT_ImageLoad, SMALL);
+    record->flags = WVU_RECORD_CUT;
     wvu_queue_commit(f.queue, record);
-    put_many(&f, MIN_RECORDS);
+    put_many_of(&f, WVU_EVENT_ThreadDestroy, MIN_RECORDS - 5); /* 1 to 5 are lost */
+    wvu_queue_count_loss(f.queue, WVU_LOSS_KERNEL_RING, WVU_EVENT_ImageLoad, 7);
+
     check_equal(take(&f), WVU_STATUS_OK);
-    check_equal(f.info.lost.last_sequence, 1);
-    check_equal(loss_of(&f.info.lost, WVU_LOSS_KERNEL_RING, WVU_EVENT_ImageLoad), 9);
-    check_equal(loss_of(&f.info.lost, WVU_LOSS_QUEUE_FULL, WVU_EVENT_EventsLost), 1);
-    check_equal(counters_of(&f).unnumbered, 9); /* not 18 */
+    c = counters_of_type(&f, WVU_EVENT_ImageLoad);
+    check_equal(c.accepted, 5);
+    check_equal(c.delivered, 0);
+    check_equal(c.cut, 1);
+    check_equal(c.lost[WVU_LOSS_QUEUE_FULL], 2);
+    check_equal(c.lost[WVU_LOSS_KERNEL_RING], 7);
+    check_equal(c.lost[WVU_LOSS_QUEUE_BUSY], 0);
+    /* The gap and the two images that are left. */
+    wvu_queue_delivered(f.queue, f.buffer, taken(&f, 0)->size + 2 * SMALL);
+    check_equal(counters_of_type(&f, WVU_EVENT_ImageLoad).delivered, 2);
+    check_equal(counters_of_type(&f, WVU_EVENT_EventsLost).delivered, 0);
+    check_equal(counters_of_type(&f, 0x7777).delivered, 0);
+    wvu_queue_delivered(f.queue, taken(&f, 3), f.info.bytes - taken(&f, 0)->size - 2 * SMALL);
+    check_equal(counters_of_type(&f, WVU_EVENT_ImageLoad).delivered, 3);
+    check_equal(counters_of_type(&f, 0x7777).accepted, 2);
+    check_equal(counters_of_type(&f, 0x7777).delivered, 2);
+    check_equal(counters_of_type(&f, WVU_EVENT_ThreadCreate).lost[WVU_LOSS_QUEUE_FULL], 3);
+    check_equal(counters_of_type(&f, WVU_EVENT_ThreadDestroy).delivered, MIN_RECORDS - 5);
+    check_equal(counters_of(&f).delivered, MIN_RECORDS);
+    check_equal(counters_of(&f).in_flight, 0);
+    end(&f);
+}
+
+SIMULATED(cut_records_are_counted)
+{
+    struct fixture f;
+    struct wvu_record *record;
+
+    begin(&f, MIN_RECORDS, MIN_BYTES);
+    put_many(&f, 2);
+    record = reserve(&f, 1, SMALL);
+    record->flags = WVU_RECORD_CUT | WVU_RECORD_UTF16;
+    wvu_queue_commit(f.queue, record);
+    record = reserve(&f, 1, SMALL);
+    record->flags = WVU_RECORD_UTF16;
+    wvu_queue_commit(f.queue, record);
+    check_equal(counters_of(&f).cut, 1);
     end(&f);
 }
 
@@ -706,23 +651,6 @@ SIMULATED(nearly_full_is_three_quarters)
     end(&f);
 }
 
-SIMULATED(cut_records_are_counted)
-{
-    struct fixture f;
-    struct wvu_record *record;
-
-    begin(&f, MIN_RECORDS, MIN_BYTES);
-    put_many(&f, 2);
-    record = reserve(&f, 1, SMALL);
-    record->flags = WVU_RECORD_CUT | WVU_RECORD_UTF16;
-    wvu_queue_commit(f.queue, record);
-    record = reserve(&f, 1, SMALL);
-    record->flags = WVU_RECORD_UTF16;
-    wvu_queue_commit(f.queue, record);
-    check_equal(counters_of(&f).cut, 1);
-    end(&f);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -742,9 +670,10 @@ int main(void)
         cmocka_unit_test(a_record_being_filled_is_never_discarded),
         cmocka_unit_test(what_is_copied_is_never_discarded),
         cmocka_unit_test(losses_without_numbers_are_told_by_a_record),
-        cmocka_unit_test(losses_ride_along_with_a_range),
+        cmocka_unit_test(losses_ride_along_with_a_gap),
+        cmocka_unit_test(losses_ride_along_with_a_gap_that_they_make),
         cmocka_unit_test(losses_wait_when_there_is_no_room),
-        cmocka_unit_test(a_lost_report_is_told_again),
+        cmocka_unit_test(every_kind_is_counted_apart),
         cmocka_unit_test(the_doorbell_rings_only_when_armed_and_once),
         cmocka_unit_test(what_is_being_filled_is_not_ready),
         cmocka_unit_test(a_loss_alone_is_ready),
