@@ -125,14 +125,12 @@ static void check_unload_hook(const struct nt_driver *driver)
     uintptr_t hook = (uintptr_t)driver->object->DriverUnload;
     if (hook == 0)
         nt_broken(NT_RULE_CALLBACK, "the driver cannot be unloaded: DriverUnload is not set");
-    if (nt_flt_registered() && nt_driver_at(hook) != NULL)
+    if (nt_flt_registered() && hook != (uintptr_t)nt_flt_unload_hook())
         nt_broken(NT_RULE_CALLBACK, "the driver replaced the Filter Manager's DriverUnload");
 }
 
-void nt_unload(struct nt_driver *driver)
+static void end_driver(struct nt_driver *driver)
 {
-    pthread_mutex_lock(&load_lock);
-    check_unload_hook(driver);
     if (nt_flt_registered()) {
         (void)nt_call_filter_unload(FLTFL_FILTER_UNLOAD_MANDATORY);
     } else {
@@ -141,16 +139,43 @@ void nt_unload(struct nt_driver *driver)
         nt_leave_driver(&entry);
     }
     remove_driver(driver);
+}
+
+void nt_unload(struct nt_driver *driver)
+{
+    pthread_mutex_lock(&load_lock);
+    check_unload_hook(driver);
+    end_driver(driver);
+    pthread_mutex_unlock(&load_lock);
+}
+
+NTSTATUS nt_service_stop(struct nt_driver *driver)
+{
+    /* "If the driver ... has no DriverUnload callback routine ..." ("ZwUnloadDriver"). */
+    if (driver->object->DriverUnload == NULL)
+        return STATUS_INVALID_DEVICE_REQUEST;
+    nt_unload(driver);
+    return STATUS_SUCCESS;
+}
+
+void nt_force_unload(struct nt_driver *driver)
+{
+    pthread_mutex_lock(&load_lock);
+    end_driver(driver);
     pthread_mutex_unlock(&load_lock);
 }
 
 NTSTATUS nt_filter_unload(struct nt_driver *driver)
 {
     pthread_mutex_lock(&load_lock);
-    check_unload_hook(driver);
+    void *hook = nt_flt_unload_hook();
     NTSTATUS status = nt_call_filter_unload(0);
-    if (status >= 0)
+    if (status >= 0) {
+        /* It goes on with the driver object: the routine must be there again. */
+        if ((uintptr_t)driver->object->DriverUnload != (uintptr_t)hook)
+            nt_broken(NT_RULE_CALLBACK, "unloaded, and DriverUnload is not the Filter Manager's");
         remove_driver(driver);
+    }
     pthread_mutex_unlock(&load_lock);
     return status;
 }

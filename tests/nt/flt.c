@@ -148,6 +148,11 @@ static NTAPI NTSTATUS FltStartFiltering(void *address)
     return STATUS_SUCCESS;
 }
 
+void *nt_flt_unload_hook(void)
+{
+    return filter != NULL ? filter->object->address : NULL;
+}
+
 NTSTATUS nt_call_filter_unload(uint32_t flags)
 {
     struct nt_entry entry = nt_enter_driver("FilterUnloadCallback");
@@ -739,6 +744,25 @@ bool nt_disconnected(struct nt_client *client)
     bool gone = !client->connected;
     pthread_mutex_unlock(&nt_lock);
     return gone;
+}
+
+uint32_t nt_port_access(const char *port)
+{
+    uint32_t access = 0;
+    pthread_mutex_lock(&nt_lock);
+    const struct server *server = find_server(port);
+    const ACL *acl = server != NULL ? (const ACL *)(const void *)server->dacl : NULL;
+    const uint8_t *at = server != NULL ? server->dacl + sizeof *acl : NULL;
+    for (uint32_t i = 0; acl != NULL && i < acl->AceCount; i++) {
+        uint16_t size;
+        uint32_t mask;
+        memcpy(&size, at + 2, sizeof size);
+        memcpy(&mask, at + 4, sizeof mask);
+        access |= mask;
+        at += size;
+    }
+    pthread_mutex_unlock(&nt_lock);
+    return access;
 }
 
 uint32_t nt_connections(const char *port)

@@ -257,7 +257,17 @@ bool nt_is_user(uintptr_t address);
 
 /* ---- objects and handles (ob.c) -------------------------------------------------------------- */
 
-enum nt_type { NT_PROCESS, NT_THREAD, NT_TOKEN, NT_FILE, NT_FILTER, NT_PORT, NT_CLIENT, NT_KEY };
+enum nt_type {
+    NT_PROCESS,
+    NT_THREAD,
+    NT_TOKEN,
+    NT_FILE,
+    NT_FILTER,
+    NT_PORT,
+    NT_CLIENT,
+    NT_KEY,
+    NT_LINK
+};
 
 struct nt_object {
     void *address; /* what the driver holds; nothing is mapped there */
@@ -281,6 +291,8 @@ int64_t nt_object_give_back(const void *address);
 bool nt_is_object(uintptr_t address);
 void nt_object_explain(uintptr_t address, char *text, size_t size);
 HANDLE nt_handle_open(struct nt_object *object);
+HANDLE nt_handle_open_with(struct nt_object *object, uint32_t access);
+uint32_t nt_handle_access(HANDLE handle);          /* as it was opened by pointer; all for others */
 struct nt_object *nt_handle_object(HANDLE handle); /* ends the process for a bad one */
 void nt_objects_check_leaks(void);
 
@@ -309,6 +321,7 @@ uint64_t nt_timer_poll(KTIMER *timer);
 void nt_ke_forget(uintptr_t begin, uintptr_t end); /* memory with waiters must not go */
 bool nt_inject(const char *routine);               /* true: this call fails */
 NTSTATUS nt_call_filter_unload(uint32_t flags);
+void *nt_flt_unload_hook(void); /* what the Filter Manager has put into DriverUnload */
 bool nt_flt_registered(void);
 bool nt_version_at_least(uint32_t major, uint32_t minor);
 bool nt_debugger_present(void);

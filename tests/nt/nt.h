@@ -37,6 +37,10 @@ NTSTATUS nt_load(const char *path, struct nt_driver **driver);
 void nt_unload(struct nt_driver *driver);
 /* `fltmc unload`: the driver may refuse; then it stays. */
 NTSTATUS nt_filter_unload(struct nt_driver *driver);
+/* `sc stop` as the service manager sees it: fails when the driver has no DriverUnload now. */
+NTSTATUS nt_service_stop(struct nt_driver *driver);
+/* A mandatory unload that had begun before anybody could take DriverUnload away. */
+void nt_force_unload(struct nt_driver *driver);
 /* Ends the process if anything is outstanding. */
 void nt_check_nothing_outstanding(void);
 void nt_list_exports(void);
@@ -52,6 +56,7 @@ void nt_set_version(uint32_t major, uint32_t minor, uint32_t build);
 void nt_set_debugger(bool present);
 uint64_t nt_breakpoints(void);                  /* hit while a debugger was there */
 void nt_set_system_time_offset(int64_t offset); /* somebody sets the clock */
+void nt_advance_uptime(uint64_t ns);            /* so much time passes at once */
 
 /* Registry values; a key exists when it or one below it has a value. The machine's usual ones and an
  * empty service key are there from the start. Names are compared without case. */
@@ -91,18 +96,40 @@ struct nt_process_plan {
     bool no_file_object;
     bool subsystem;
     NTSTATUS creation_status;
+    bool may_be_denied; /* the driver may set CreationStatus to STATUS_ACCESS_DENIED */
+    bool critical;      /* the system ends with it */
 };
 
 /* Creates the process object only. */
 struct nt_process *nt_process_new(const struct nt_process_plan *plan);
-/* Calls the create callbacks in the context of `creator` (NULL: the present one). */
-void nt_process_announce(struct nt_process *process, struct nt_process *creator);
+/* Calls the create callbacks in the context of `creator` (NULL: the present one). Returns what became of
+ * CreationStatus; a process that was denied exits then. */
+NTSTATUS nt_process_announce(struct nt_process *process, struct nt_process *creator);
 /* Calls the exit callbacks in its own context. */
 void nt_process_exit(struct nt_process *process, NTSTATUS exit_status);
 void nt_process_release(struct nt_process *process);
 void *nt_process_object(const struct nt_process *process);
 uint64_t nt_process_start_key(const struct nt_process *process);
 void *nt_process_file_object(const struct nt_process *process);
+
+/* ZwTerminateProcess was called on it; it exits when the scenario says so. */
+bool nt_process_was_terminated(const struct nt_process *process);
+/* Threads of programs. */
+struct nt_user_thread;
+struct nt_thread_plan {
+    uint64_t id;
+    struct nt_process *owner;
+    struct nt_process *creator; /* NULL: the owner */
+    uint64_t creator_thread;
+    uint64_t start_address;
+    KIRQL irql;  /* the callback's: PASSIVE_LEVEL or APC_LEVEL */
+    bool itself; /* the callback runs in the new thread, as some ways to register have it */
+};
+/* Calls the thread callbacks in the context of the creator. */
+struct nt_user_thread *nt_user_thread_start(const struct nt_thread_plan *plan);
+/* Calls them in its own context, and forgets it. */
+void nt_user_thread_exit(struct nt_user_thread *thread);
+bool nt_thread_callback_registered(void);
 
 struct nt_image_plan {
     const UNICODE_STRING *name; /* NULL: none */
@@ -199,6 +226,7 @@ NTSTATUS nt_send_message(struct nt_client *client, void *input, uint32_t input_s
 void nt_disconnect(struct nt_client *client);
 bool nt_disconnected(struct nt_client *client); /* the driver closed it */
 uint32_t nt_connections(const char *port);
+uint32_t nt_port_access(const char *port); /* the most that its descriptor gives anybody */
 bool nt_filter_started(void);
 
 struct nt_flt_quirks {

@@ -24,11 +24,12 @@
 #define HANDLE_BASE UINT64_C(0xFFFFFFFF80000000) /* kernel handles are negative numbers */
 
 static const char *const type_names[] = {
-    "process", "thread", "token", "file", "filter", "server port", "client port", "key",
+    "process", "thread", "token", "file", "filter", "server port", "client port", "key", "link",
 };
 
 struct handle {
     struct nt_object *object;
+    uint32_t access;
     uintptr_t opened_by;
 };
 
@@ -145,12 +146,17 @@ void nt_object_take(struct nt_object *object)
 
 HANDLE nt_handle_open(struct nt_object *object)
 {
+    return nt_handle_open_with(object, UINT32_MAX);
+}
+
+HANDLE nt_handle_open_with(struct nt_object *object, uint32_t access)
+{
     pthread_mutex_lock(&nt_lock);
     size_t slot = handle_hint;
     while (handles[slot].object != NULL)
         slot = slot + 1 < HANDLES_MAX ? slot + 1 : 1;
     handle_hint = slot + 1 < HANDLES_MAX ? slot + 1 : 1; /* a closed one is not soon used again */
-    handles[slot] = (struct handle){object, nt_self->caller};
+    handles[slot] = (struct handle){object, access, nt_self->caller};
     object->kernel_references++;
     open_handles++;
     pthread_mutex_unlock(&nt_lock);
@@ -174,6 +180,14 @@ struct nt_object *nt_handle_object(HANDLE handle)
     struct nt_object *object = find_handle(handle)->object;
     pthread_mutex_unlock(&nt_lock);
     return object;
+}
+
+uint32_t nt_handle_access(HANDLE handle)
+{
+    pthread_mutex_lock(&nt_lock);
+    uint32_t access = find_handle(handle)->access;
+    pthread_mutex_unlock(&nt_lock);
+    return access;
 }
 
 static NTAPI NTSTATUS ZwClose(HANDLE handle)
@@ -214,7 +228,6 @@ static NTAPI NTSTATUS ObOpenObjectByPointer(void *address, uint32_t attributes, 
                                             HANDLE *handle)
 {
     (void)state;
-    (void)access;
     (void)type;
     (void)mode;
     if ((attributes & OBJ_KERNEL_HANDLE) == 0)
@@ -222,7 +235,7 @@ static NTAPI NTSTATUS ObOpenObjectByPointer(void *address, uint32_t attributes, 
     struct nt_object *object = nt_object_find(address);
     if (object == NULL || !alive(object))
         nt_broken(NT_RULE_REFERENCE, "ObOpenObjectByPointer: no live object at %p", address);
-    *handle = nt_handle_open(object);
+    *handle = nt_handle_open_with(object, access);
     return STATUS_SUCCESS;
 }
 

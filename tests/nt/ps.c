@@ -27,10 +27,17 @@ struct nt_process {
     uint64_t start_key;
     int64_t create_time;
     NTSTATUS exit_status;
+    bool terminated;
     struct nt_process *next;
 };
 
-enum kind { PROCESS_OLD, PROCESS_EX, PROCESS_EX2, IMAGE, KINDS };
+struct nt_user_thread {
+    struct nt_thread_plan plan;
+    struct nt_object *object;
+    struct nt_user_thread *next;
+};
+
+enum kind { PROCESS_OLD, PROCESS_EX, PROCESS_EX2, IMAGE, THREAD, KINDS };
 
 struct callback {
     nt_function routine;
@@ -42,6 +49,7 @@ struct callback {
 static struct callback callbacks[CALLBACKS_MAX];
 static struct nt_process *processes; /* all that were not released */
 static struct nt_process *system_process;
+static struct nt_user_thread *user_threads; /* those that did not exit */
 static _Atomic uint64_t next_start_key = 0x0008000000000001u;
 
 /* ---- processes ----------------------------------------------------------------------------------- */
@@ -114,7 +122,7 @@ struct nt_process *nt_attach_to(struct nt_process *process)
 void nt_ps_init(void)
 {
     static const SID local_system = {1, 1, {0, 0, 0, 0, 0, 5}, {18}};
-    const struct nt_process_plan plan = {.id = 4, .user = &local_system};
+    const struct nt_process_plan plan = {.id = 4, .user = &local_system, .critical = true};
     system_process = nt_process_new(&plan);
 }
 
@@ -259,6 +267,23 @@ static NTAPI NTSTATUS PsRemoveLoadImageNotifyRoutine(nt_function routine)
     return change_callback(routine, IMAGE, 1, STATUS_PROCEDURE_NOT_FOUND);
 }
 
+static NTAPI NTSTATUS PsSetCreateThreadNotifyRoutine(nt_function routine)
+{
+    return change_callback(routine, THREAD, 0, STATUS_PROCEDURE_NOT_FOUND);
+}
+
+static NTAPI NTSTATUS PsSetCreateThreadNotifyRoutineEx(uint32_t type, nt_function routine)
+{
+    if (type > 1)
+        return STATUS_INVALID_PARAMETER;
+    return change_callback(routine, THREAD, 0, STATUS_PROCEDURE_NOT_FOUND);
+}
+
+static NTAPI NTSTATUS PsRemoveCreateThreadNotifyRoutine(nt_function routine)
+{
+    return change_callback(routine, THREAD, 1, STATUS_PROCEDURE_NOT_FOUND);
+}
+
 static bool any_callback(enum kind first, enum kind last)
 {
     bool any = false;
@@ -273,6 +298,11 @@ static bool any_callback(enum kind first, enum kind last)
 bool nt_process_callback_registered(void)
 {
     return any_callback(PROCESS_OLD, PROCESS_EX2);
+}
+
+bool nt_thread_callback_registered(void)
+{
+    return any_callback(THREAD, THREAD);
 }
 
 bool nt_image_callback_registered(void)
@@ -329,6 +359,9 @@ static void call_process(const struct callback *callback, void *context)
         ((PCREATE_PROCESS_NOTIFY_ROUTINE_EX)callback->routine)(
             process->object->address, (HANDLE)process->plan.id, call->info);
     nt_leave_driver(&entry);
+    if (call->info != NULL && process->plan.may_be_denied &&
+        call->info->CreationStatus == STATUS_ACCESS_DENIED)
+        before.CreationStatus = STATUS_ACCESS_DENIED;
     if (call->info != NULL && memcmp(&before, call->info, sizeof before) != 0)
         nt_broken(NT_RULE_CALLBACK,
                   "the process callback changed its PS_CREATE_NOTIFY_INFO "
@@ -336,7 +369,7 @@ static void call_process(const struct callback *callback, void *context)
                   (unsigned)call->info->CreationStatus);
 }
 
-void nt_process_announce(struct nt_process *process, struct nt_process *creator)
+NTSTATUS nt_process_announce(struct nt_process *process, struct nt_process *creator)
 {
     const struct nt_process_plan *plan = &process->plan;
     PS_CREATE_NOTIFY_INFO info = {
@@ -353,6 +386,7 @@ void nt_process_announce(struct nt_process *process, struct nt_process *creator)
     struct nt_process *last = creator != NULL ? nt_attach_to(creator) : nt_self->process;
     for_each(PROCESS_OLD, PROCESS_EX2, call_process, &call);
     (void)nt_attach_to(last);
+    return info.CreationStatus;
 }
 
 void nt_process_exit(struct nt_process *process, NTSTATUS exit_status)
@@ -403,11 +437,136 @@ void nt_image_announce(struct nt_process *process, const struct nt_image_plan *p
     (void)nt_attach_to(last);
 }
 
+/* ---- threads of programs ----------------------------------------------------------------------------- */
+
+struct thread_call {
+    const struct nt_thread_plan *plan;
+    bool create;
+};
+
+static void call_thread(const struct callback *callback, void *context)
+{
+    const struct thread_call *call = context;
+    KIRQL irql = nt_self->irql;
+    nt_set_irql(call->plan->irql);
+    struct nt_entry entry = nt_enter_driver("the thread callback");
+    ((PCREATE_THREAD_NOTIFY_ROUTINE)callback->routine)((HANDLE)call->plan->owner->plan.id,
+                                                       (HANDLE)call->plan->id, call->create);
+    nt_leave_driver(&entry);
+    nt_set_irql(irql);
+}
+
+/* In the context of a thread of a process. */
+static void call_threads(const struct nt_thread_plan *plan, bool create, struct nt_process *process,
+                         uint64_t id)
+{
+    struct thread_call call = {plan, create};
+    struct nt_process *last = nt_attach_to(process);
+    uint64_t last_id = nt_self->id;
+    nt_self->id = id;
+    for_each(THREAD, THREAD, call_thread, &call);
+    nt_self->id = last_id;
+    (void)nt_attach_to(last);
+}
+
+struct nt_user_thread *nt_user_thread_start(const struct nt_thread_plan *plan)
+{
+    struct nt_user_thread *thread = calloc(1, sizeof *thread);
+    if (thread == NULL)
+        abort();
+    thread->plan = *plan;
+    thread->object = nt_object_create(NT_THREAD, thread);
+    pthread_mutex_lock(&nt_lock);
+    thread->next = user_threads;
+    user_threads = thread;
+    pthread_mutex_unlock(&nt_lock);
+    if (plan->itself)
+        call_threads(plan, true, plan->owner, plan->id);
+    else
+        call_threads(plan, true, plan->creator != NULL ? plan->creator : plan->owner,
+                     plan->creator_thread);
+    return thread;
+}
+
+void nt_user_thread_exit(struct nt_user_thread *thread)
+{
+    call_threads(&thread->plan, false, thread->plan.owner, thread->plan.id);
+    pthread_mutex_lock(&nt_lock);
+    for (struct nt_user_thread **at = &user_threads; *at != NULL; at = &(*at)->next) {
+        if (*at == thread) {
+            *at = thread->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&nt_lock);
+    nt_object_drop(thread->object);
+    /* The body stays: a driver that holds a reference may still ask about it. */
+}
+
+static NTAPI NTSTATUS PsLookupThreadByThreadId(HANDLE id, void **out)
+{
+    struct nt_user_thread *found = NULL;
+    pthread_mutex_lock(&nt_lock);
+    for (struct nt_user_thread *thread = user_threads; thread != NULL; thread = thread->next) {
+        if (thread->plan.id == (uint64_t)(uintptr_t)id)
+            found = thread;
+    }
+    pthread_mutex_unlock(&nt_lock);
+    if (found == NULL)
+        return STATUS_INVALID_PARAMETER;
+    nt_object_take(found->object);
+    *out = found->object->address;
+    return STATUS_SUCCESS;
+}
+
+enum { ThreadQuerySetWin32StartAddress = 9 };
+
+static NTAPI NTSTATUS ZwQueryInformationThread(HANDLE handle, uint32_t class, void *out,
+                                               uint32_t size, uint32_t *needed)
+{
+    const struct nt_object *object = nt_handle_object(handle);
+    if (object->type != NT_THREAD || (nt_handle_access(handle) & THREAD_QUERY_INFORMATION) == 0)
+        nt_broken(NT_RULE_HANDLE, "ZwQueryInformationThread: not a thread opened for queries");
+    if (class != ThreadQuerySetWin32StartAddress)
+        return STATUS_INVALID_INFO_CLASS;
+    if (size != sizeof(uint64_t))
+        return NT_STATUS(0xC0000004); /* STATUS_INFO_LENGTH_MISMATCH */
+    const struct nt_user_thread *thread = object->body;
+    memcpy(out, &thread->plan.start_address, sizeof thread->plan.start_address);
+    if (needed != NULL)
+        *needed = sizeof(uint64_t);
+    return STATUS_SUCCESS;
+}
+
+/* ---- ending processes --------------------------------------------------------------------------------- */
+
+static NTAPI NTSTATUS ZwTerminateProcess(HANDLE handle, NTSTATUS exit_status)
+{
+    struct nt_object *object = nt_handle_object(handle);
+    if (object->type != NT_PROCESS || (nt_handle_access(handle) & PROCESS_TERMINATE) == 0)
+        nt_broken(NT_RULE_HANDLE, "ZwTerminateProcess: not a process opened to be ended");
+    struct nt_process *process = object->body;
+    if (process->plan.critical)
+        nt_broken(NT_RULE_CRITICAL, "process %u is critical: bug check CRITICAL_PROCESS_DIED",
+                  (unsigned)process->plan.id);
+    if (process->terminated || object->signaled)
+        return STATUS_PROCESS_IS_TERMINATING;
+    process->exit_status = exit_status;
+    process->terminated = true;
+    return STATUS_SUCCESS;
+}
+
+bool nt_process_was_terminated(const struct nt_process *process)
+{
+    return process->terminated;
+}
+
 void nt_ps_check_leaks(void)
 {
     static const char *const names[KINDS] = {
         "PsSetCreateProcessNotifyRoutine", "PsSetCreateProcessNotifyRoutineEx",
-        "PsSetCreateProcessNotifyRoutineEx2", "PsSetLoadImageNotifyRoutine"};
+        "PsSetCreateProcessNotifyRoutineEx2", "PsSetLoadImageNotifyRoutine",
+        "PsSetCreateThreadNotifyRoutine"};
     for (size_t i = 0; i < CALLBACKS_MAX; i++) {
         if (callbacks[i].routine != NULL)
             nt_broken(NT_RULE_LEAK_CALLBACK, "a routine set by %s was not removed",
@@ -636,6 +795,18 @@ static const struct nt_export exports[] = {
                STATUS_INSUFFICIENT_RESOURCES, "ntddk/nf-ntddk-pssetloadimagenotifyroutineex"),
     NT_ROUTINE(PsRemoveLoadImageNotifyRoutine, PASSIVE_LEVEL, APC_LEVEL,
                "ntddk/nf-ntddk-psremoveloadimagenotifyroutine"),
+    NT_DECIDES(PsSetCreateThreadNotifyRoutine, PASSIVE_LEVEL, PASSIVE_LEVEL,
+               STATUS_INSUFFICIENT_RESOURCES, "ntddk/nf-ntddk-pssetcreatethreadnotifyroutine"),
+    NT_DECIDES(PsSetCreateThreadNotifyRoutineEx, PASSIVE_LEVEL, PASSIVE_LEVEL,
+               STATUS_INSUFFICIENT_RESOURCES, "ntddk/nf-ntddk-pssetcreatethreadnotifyroutineex"),
+    NT_ROUTINE(PsRemoveCreateThreadNotifyRoutine, PASSIVE_LEVEL, APC_LEVEL,
+               "ntddk/nf-ntddk-psremovecreatethreadnotifyroutine"),
+    NT_FALLIBLE(PsLookupThreadByThreadId, PASSIVE_LEVEL, APC_LEVEL, STATUS_INVALID_PARAMETER,
+                "ntifs/nf-ntifs-pslookupthreadbythreadid"),
+    NT_FALLIBLE(ZwQueryInformationThread, PASSIVE_LEVEL, PASSIVE_LEVEL,
+                STATUS_INSUFFICIENT_RESOURCES, "winternl: NtQueryInformationThread"),
+    NT_FALLIBLE(ZwTerminateProcess, PASSIVE_LEVEL, PASSIVE_LEVEL, STATUS_ACCESS_DENIED,
+                "ntddk/nf-ntddk-zwterminateprocess"),
     NT_ROUTINE(PsGetCurrentProcessId, PASSIVE_LEVEL, HIGH_LEVEL,
                "ntddk/nf-ntddk-psgetcurrentprocessid"),
     NT_ROUTINE(PsGetCurrentThreadId, PASSIVE_LEVEL, HIGH_LEVEL,

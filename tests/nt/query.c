@@ -104,17 +104,33 @@ struct basic_information { /* PROCESS_BASIC_INFORMATION */
     uint64_t parent;
 };
 
+enum { ProcessBreakOnTermination = 29 };
+
+static NTSTATUS answer_number(uint32_t number, void *out, uint32_t size, uint32_t *needed)
+{
+    if (size != sizeof number)
+        return STATUS_INFO_LENGTH_MISMATCH;
+    memcpy(out, &number, sizeof number);
+    if (needed != NULL)
+        *needed = sizeof number;
+    return STATUS_SUCCESS;
+}
+
 static NTAPI NTSTATUS ZwQueryInformationProcess(HANDLE handle, uint32_t class, void *out,
                                                 uint32_t size, uint32_t *needed)
 {
     const struct nt_object *object = nt_handle_object(handle);
     if (object->type != NT_PROCESS)
         nt_broken(NT_RULE_HANDLE, "ZwQueryInformationProcess: the handle is not a process's");
+    if ((nt_handle_access(handle) & PROCESS_QUERY_INFORMATION) == 0)
+        nt_broken(NT_RULE_HANDLE, "ZwQueryInformationProcess: not opened for queries");
+    const struct nt_process_plan *plan = nt_process_plan_of(object->body);
+    if (class == ProcessBreakOnTermination)
+        return answer_number(plan->critical, out, size, needed);
     if (class != 0)
         return STATUS_INVALID_INFO_CLASS;
     if (size != sizeof(struct basic_information))
         return STATUS_INFO_LENGTH_MISMATCH;
-    const struct nt_process_plan *plan = nt_process_plan_of(object->body);
     *(struct basic_information *)out =
         (struct basic_information){.exit_status = NT_STATUS(0x00000103),
                                    .affinity = 3,

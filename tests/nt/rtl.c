@@ -80,6 +80,11 @@ static NTAPI size_t nt_strlen(const char *text)
     return strlen(text);
 }
 
+static NTAPI void *nt_memchr(const void *bytes, int byte, size_t size)
+{
+    return memchr(bytes, byte, size);
+}
+
 static NTAPI size_t nt_wcslen(const WCHAR *text)
 {
     return length_of(text);
@@ -101,6 +106,7 @@ static const struct nt_export exports[] = {
     {"memcmp", nt_memcmp, NULL, PASSIVE_LEVEL, HIGH_LEVEL, false, false, 0,
      "wdm/nf-wdm-rtlcomparememory"},
     {"strlen", (nt_function)nt_strlen, NULL, PASSIVE_LEVEL, HIGH_LEVEL, false, false, 0, "C"},
+    {"memchr", (nt_function)nt_memchr, NULL, PASSIVE_LEVEL, HIGH_LEVEL, false, false, 0, "C"},
     {"wcslen", (nt_function)nt_wcslen, NULL, PASSIVE_LEVEL, HIGH_LEVEL, false, false, 0, "C"},
     NT_ROUTINE(RtlInitUnicodeString, PASSIVE_LEVEL, DISPATCH_LEVEL,
                "wdm/nf-wdm-rtlinitunicodestring"),

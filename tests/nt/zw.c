@@ -86,6 +86,8 @@ void nt_registry_reset(void)
     nt_registry_set_text(NT_SERVICE_KEY "\\Instances", "DefaultInstance", "WinVirtUE Instance");
     snprintf(key, sizeof key, "%s\\ComputerName\\ActiveComputerName", control);
     nt_registry_set_text(key, "ComputerName", "STAND-IN");
+    nt_registry_set_text("\\Registry\\Machine\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion",
+                         "SystemRoot", "C:\\Windows");
     nt_registry_set_text("\\Registry\\Machine\\SOFTWARE\\Microsoft\\Cryptography", "MachineGuid",
                          "6f9619ff-8b86-d011-b42d-00cf4fc964ff");
 }
@@ -204,6 +206,41 @@ static NTAPI NTSTATUS ZwQueryValueKey(HANDLE handle, const UNICODE_STRING *name,
     return value->size <= room ? STATUS_SUCCESS : STATUS_BUFFER_OVERFLOW;
 }
 
+/* ---- drive letters ---------------------------------------------------------------------------------- */
+
+static NTAPI NTSTATUS ZwOpenSymbolicLinkObject(HANDLE *handle, uint32_t access,
+                                               const OBJECT_ATTRIBUTES *attributes)
+{
+    static const char target[] = "\\Device\\HarddiskVolume3";
+    (void)access;
+    check_attributes(attributes);
+    char name[PATH_MAX_BYTES];
+    ascii_of(attributes->ObjectName, name, sizeof name);
+    if (strcasecmp(name, "\\??\\C:") != 0)
+        return STATUS_OBJECT_NAME_NOT_FOUND;
+    struct nt_object *object = nt_object_create(NT_LINK, (void *)(uintptr_t)target);
+    *handle = nt_handle_open(object);
+    nt_object_drop(object);
+    return STATUS_SUCCESS;
+}
+
+static NTAPI NTSTATUS ZwQuerySymbolicLinkObject(HANDLE handle, UNICODE_STRING *target,
+                                                uint32_t *needed)
+{
+    const struct nt_object *object = nt_handle_object(handle);
+    if (object->type != NT_LINK)
+        nt_broken(NT_RULE_HANDLE, "ZwQuerySymbolicLinkObject: the handle is not a link's");
+    size_t length = strlen(object->body);
+    if (needed != NULL)
+        *needed = (uint32_t)(length * sizeof(WCHAR));
+    if (length * sizeof(WCHAR) > target->MaximumLength)
+        return STATUS_BUFFER_TOO_SMALL;
+    for (size_t i = 0; i < length; i++)
+        target->Buffer[i] = (WCHAR)((const char *)object->body)[i];
+    target->Length = (uint16_t)(length * sizeof(WCHAR));
+    return STATUS_SUCCESS;
+}
+
 /* ---- the source of random numbers -------------------------------------------------------------------- */
 
 struct io_status {
@@ -256,6 +293,10 @@ static const struct nt_export exports[] = {
                 "wdm/nf-wdm-zwopenkey"),
     NT_FALLIBLE(ZwQueryValueKey, PASSIVE_LEVEL, PASSIVE_LEVEL, STATUS_INSUFFICIENT_RESOURCES,
                 "wdm/nf-wdm-zwqueryvaluekey"),
+    NT_FALLIBLE(ZwOpenSymbolicLinkObject, PASSIVE_LEVEL, PASSIVE_LEVEL, STATUS_ACCESS_DENIED,
+                "wdm/nf-wdm-zwopensymboliclinkobject"),
+    NT_FALLIBLE(ZwQuerySymbolicLinkObject, PASSIVE_LEVEL, PASSIVE_LEVEL, STATUS_BUFFER_TOO_SMALL,
+                "wdm/nf-wdm-zwquerysymboliclinkobject"),
     NT_FALLIBLE(ZwOpenFile, PASSIVE_LEVEL, PASSIVE_LEVEL, STATUS_OBJECT_NAME_NOT_FOUND,
                 "wdm/nf-wdm-zwopenfile"),
     NT_FALLIBLE(ZwDeviceIoControlFile, PASSIVE_LEVEL, PASSIVE_LEVEL, STATUS_INSUFFICIENT_RESOURCES,
