@@ -64,7 +64,10 @@ static void probe_configured(struct wvu_probe *probe)
     kernel->configured++;
 }
 
-static const struct wvu_setting probe_settings[] = {{"pace", 1, 30, 10}, {NULL, 0, 0, 0}};
+static const struct wvu_setting probe_settings[] = {
+    [KERNEL_SETTING_PACE] = {.name = "pace", .least = 1, .most = 30, .usual = 10},
+    {.name = NULL},
+};
 
 static wvu_status clock_run(struct wvu_probe *probe)
 {
@@ -205,6 +208,7 @@ static void report(struct kernel *kernel, struct wvu_probe *probe, const struct 
         kernel->bytes += plan.size;
         memcpy(accepted, event, sizeof(*event));
         accepted->known = true;
+        accepted->size = plan.size;
         maybe_stall(kernel);
         fill_fixed(record, event);
         wvu_record_fill_texts(record, &plan, sources);
@@ -256,6 +260,15 @@ static uint32_t random_text_size(const struct kernel *kernel)
     return (uint32_t)wvu_sim_random(limit + 1);
 }
 
+static enum event_shape random_shape(const struct kernel *kernel)
+{
+    bool either = wvu_sim_odds(2);
+
+    if (wvu_sim_odds(kernel->guaranteed_odds))
+        return either ? SHAPE_DESTROY : SHAPE_CREATE;
+    return either ? SHAPE_BARE : SHAPE_IMAGE;
+}
+
 static void lose_some(struct kernel *kernel, enum kernel_probe number)
 {
     struct wvu_probe *probe = kernel->registered[number];
@@ -284,8 +297,8 @@ static void burst(struct producer *producer)
     bool wake_once = wvu_sim_odds(2);
 
     for (uint64_t i = 1; i <= events; i++)
-        kernel_event(kernel, number, producer, (enum event_shape)wvu_sim_random(SHAPES),
-                     random_text_size(kernel), !wake_once || i == events);
+        kernel_event(kernel, number, producer, random_shape(kernel), random_text_size(kernel),
+                     !wake_once || i == events);
     if (!kernel->quiet && wvu_sim_odds(20))
         lose_some(kernel, number);
 }
@@ -318,6 +331,7 @@ wvu_status kernel_prepare(struct kernel *kernel, struct truth *truth)
     kernel->truth = truth;
     kernel->largest_text = TEXT_MAX;
     kernel->burst = 1;
+    kernel->guaranteed_odds = 2;
     for (uint32_t i = 0; i < KERNEL_PRODUCERS_MAX; i++) {
         struct producer *producer = &kernel->producer[i];
 

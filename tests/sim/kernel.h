@@ -42,14 +42,18 @@ struct kernel {
     bool quiet;          /* no losses before the queue, no holding */
     uint32_t stall_odds; /* one in so many events stops in mid-fill; 0: none */
     uint32_t largest_text;
-    uint64_t gap_ns;  /* between bursts, at most */
-    uint32_t burst;   /* events, at most */
-    uint64_t refused; /* events while no probe wanted them */
+    uint64_t gap_ns;          /* between bursts, at most */
+    uint32_t burst;           /* events, at most */
+    uint32_t guaranteed_odds; /* one in so many events is of a guaranteed kind */
+    uint64_t refused;         /* events while no probe wanted them */
     uint64_t events;
-    uint64_t bytes; /* of the records reserved */
-    uint64_t runs;  /* of the clock probe */
-    uint64_t configured;
+    uint64_t bytes;      /* of the records reserved */
+    uint64_t runs;       /* of the clock probe */
+    uint64_t configured; /* times that a running probe was told of new settings */
 };
+
+/* The setting that probe B and the clock have; the values are within 1 to 30. */
+#define KERNEL_SETTING_PACE 0u
 
 extern const struct wvu_probe_definition
     *const kernel_probes[]; /* for wvu_sensor_settings.probes */

@@ -30,6 +30,8 @@ struct totals {
     uint64_t cut;
     uint64_t failed_starts;
     uint64_t drained;
+    uint64_t kept;
+    uint64_t configured;
     uint64_t habits[HABITS];
 };
 
@@ -55,9 +57,37 @@ static void draw_world(struct world *world)
     world->kernel.largest_text = (uint32_t)ONE_OF(0, 200, 5000, 70000);
     world->kernel.burst = (uint32_t)ONE_OF(1, 4, 30);
     world->kernel.gap_ns = ONE_OF(0, 10, 2000) * 10000;
+    world->kernel.guaranteed_odds = (uint32_t)ONE_OF(1, 2, 10, 50);
 }
 
 /* ---- control requests while events flow ---------------------------------------------------------------- */
+
+/* A text is taken as a whole, and is in force when configure returns; or it changes nothing. */
+static void configure(struct wvu_probe *probe)
+{
+    static const struct {
+        const char *text;
+        uint32_t pace; /* 0: not taken */
+    } texts[] = {
+        {"pace=3", 3},
+        {"pace=30 repeat-interval=1", 30},
+        {"repeat-interval=2\npace=1\n", 1},
+        {"!", 0},
+        {"pace=31", 0},
+        {"pace=7 repeat-interval=0", 0},
+    };
+    size_t i = wvu_sim_random(sizeof(texts) / sizeof(texts[0]));
+    uint32_t before = wvu_probe_setting(probe, KERNEL_SETTING_PACE);
+    char reason[256];
+    wvu_status status = wvu_probe_configure(probe, texts[i].text, strlen(texts[i].text), reason);
+    wvu_status expected = texts[i].pace != 0 ? WVU_STATUS_OK : WVU_STATUS_INVALID_PARAMETER;
+
+    wvu_sim_check(status == expected, "\"%s\": %s", texts[i].text, wvu_status_name(status));
+    wvu_sim_check(wvu_probe_setting(probe, KERNEL_SETTING_PACE) ==
+                      (status == WVU_STATUS_OK ? texts[i].pace : before),
+                  "\"%s\": the pace is %u", texts[i].text,
+                  wvu_probe_setting(probe, KERNEL_SETTING_PACE));
+}
 
 static void request(struct world *world)
 {
@@ -88,10 +118,7 @@ static void request(struct world *world)
         wvu_probe_read_state(b, &state);
         break;
     case 6:
-        (void)wvu_probe_configure(clock, "pace=3 repeat-interval=1", 6 + 18 * wvu_sim_random(2),
-                                  reason);
-        wvu_sim_check(wvu_probe_configure(b, "!", 1, reason) == WVU_STATUS_INVALID_PARAMETER,
-                      "a probe takes '!'");
+        configure(clock);
         break;
     case 7:
         wvu_sim_check(wvu_probe_mitigate(b, &nothing, reason) == WVU_STATUS_NOT_SUPPORTED,
@@ -163,6 +190,8 @@ static void add_up(const struct world *world)
     totals.timeouts += dispatcher.timeouts;
     totals.bad_replies += dispatcher.bad_replies;
     totals.cut += queue.cut;
+    totals.kept += world->truth.kept;
+    totals.configured += world->kernel.configured;
     for (size_t i = 0; i < HABITS; i++)
         totals.habits[i] += world->reader.habits[i];
 }
@@ -248,10 +277,12 @@ static void print_totals(uint64_t seeds)
     printf("%" PRIu64 " seeds: %" PRIu64 " scheduling points, %" PRIu64 " events, %" PRIu64
            " lost, %" PRIu64 " lost before a number, %" PRIu64 " cut, %" PRIu64
            " messages, %" PRIu64 " records again, %" PRIu64 " connections, %" PRIu64
-           " time-outs, %" PRIu64 " bad replies, %" PRIu64 " failed starts, %" PRIu64 " drained\n",
+           " time-outs, %" PRIu64 " bad replies, %" PRIu64 " failed starts, %" PRIu64
+           " drained, %" PRIu64 " gaps behind what was kept, %" PRIu64 " settings\n",
            seeds, totals.points, totals.events, totals.lost, totals.unnumbered, totals.cut,
            totals.messages, totals.redelivered, totals.connects, totals.timeouts,
-           totals.bad_replies, totals.failed_starts, totals.drained);
+           totals.bad_replies, totals.failed_starts, totals.drained, totals.kept,
+           totals.configured);
 }
 
 /* Seeds that no longer produce what they are for would go unnoticed. */
@@ -259,7 +290,8 @@ static bool everything_happened(void)
 {
     bool all = totals.lost != 0 && totals.unnumbered != 0 && totals.cut != 0 &&
                totals.redelivered != 0 && totals.timeouts != 0 && totals.bad_replies != 0 &&
-               totals.failed_starts != 0 && totals.drained != 0;
+               totals.failed_starts != 0 && totals.drained != 0 && totals.kept != 0 &&
+               totals.configured != 0;
 
     for (size_t i = 0; i < HABITS; i++)
         all = all && totals.habits[i] != 0;

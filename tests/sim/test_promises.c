@@ -86,10 +86,11 @@ static void event(struct scene *s, enum event_shape shape, uint32_t text_size)
     kernel_event(&s->world.kernel, KERNEL_PROBE_A, &s->producer, shape, text_size, true);
 }
 
+/* Of a kind that has no share of its own in the queue. */
 static void events(struct scene *s, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        event(s, SHAPE_DESTROY, 0);
+        event(s, SHAPE_BARE, 0);
 }
 
 static struct wvu_queue_counters counters_of(struct scene *s)
@@ -240,22 +241,27 @@ static void overflow_by_count(void *context)
     struct scene *s = context;
     const struct wvu_batch *batch;
     uint64_t allocations;
+    uint64_t
+        own; /* events of the sensor itself, which has a share, and fills it by less than half */
 
     prepare(s);
     begin(s);
+    own = counters_of(s).accepted;
+    wvu_sim_check(own < 64 / 4 / 2, "%llu events at the start", ULL(own));
     allocations = wvu_sim_allocations();
     for (uint32_t i = 0; i < 1000; i++) {
         events(s, 1);
-        wvu_sim_check(counters_of(s).queued <= 64, "more records than the bound");
+        wvu_sim_check(counters_of(s).queued <= 64 + own, "more records than the bound");
     }
     wvu_sim_check(wvu_sim_allocations() == allocations, "memory grows with events");
-    wvu_sim_check(counters_of(s).queued == 64, "fewer records than the bound are kept");
-    wvu_sim_check(counters_of(s).high_water == 64, "high water %llu",
+    wvu_sim_check(counters_of(s).queued == 64 + own, "fewer records than the bound are kept");
+    wvu_sim_check(counters_of(s).high_water == 64 + own, "high water %llu",
                   ULL(counters_of(s).high_water));
     sim_port_connect(&s->world.port);
     batch = get(s, WVU_SIM_MS);
-    wvu_sim_check(first_record(batch)->type == WVU_EVENT_EventsLost, "no word of the loss");
-    wvu_sim_check(batch->record_count == 65 && batch->last_sequence == counters_of(s).accepted,
+    wvu_sim_check(first_record(batch)->type == WVU_EVENT_SensorStart, "the start is lost");
+    wvu_sim_check(batch->record_count == own + 65 &&
+                      batch->last_sequence == counters_of(s).accepted,
                   "the newest 64 are not what is kept");
     acknowledge(s, batch->last_sequence);
     world_wait_empty(&s->world, WVU_SIM_S);
@@ -289,6 +295,51 @@ static void promise_2_bounded_and_the_newest_are_kept(void **state)
     (void)state;
     play(overflow_by_count);
     play(overflow_by_bytes);
+}
+
+static uint64_t lost_of(struct scene *s, uint16_t type)
+{
+    struct wvu_event_counters counters;
+
+    wvu_queue_read_event_counters(wvu_sensor_queue(s->world.sensor), wvu_event_index(type),
+                                  &counters);
+    return counters.lost[WVU_LOSS_QUEUE_FULL];
+}
+
+/* Nobody reads while other events come in a storm; then somebody does. As many processes as their share
+ * holds, less what the sensor itself says. */
+static void storm(void *context)
+{
+    struct scene *s = context;
+
+    prepare(s);
+    begin(s);
+    for (uint32_t round = 0; round < 6; round++) {
+        for (uint32_t i = 0; i < 8; i++) {
+            events(s, (uint32_t)wvu_sim_random(100));
+            event(s, i % 2 == 0 ? SHAPE_CREATE : SHAPE_DESTROY, (uint32_t)wvu_sim_random(500));
+        }
+        events(s, 200);
+        sim_port_connect(&s->world.port);
+        read_all(s);
+        sim_port_close(&s->world.port);
+        wvu_sim_sleep(WVU_SIM_MS);
+    }
+    wvu_sim_check(
+        lost_of(s, WVU_EVENT_ProcessCreate) == 0 && lost_of(s, WVU_EVENT_ProcessDestroy) == 0 &&
+            lost_of(s, WVU_EVENT_SensorStart) == 0 && lost_of(s, WVU_EVENT_ProbeStateChanged) == 0,
+        "a storm pushed out what has a share of its own");
+    wvu_sim_check(lost_of(s, BARE_TYPE) > 1000, "that was no storm");
+    wvu_sim_check(s->world.truth.told_lost == counters_of(s).lost, "losses were not told");
+    wvu_sim_check(s->world.truth.kept > 20, "nothing stood between gaps");
+    world_stop(&s->world);
+    end(s);
+}
+
+static void promise_2_a_storm_does_not_push_processes_out(void **state)
+{
+    (void)state;
+    play(storm);
 }
 
 /* ---- 3 ------------------------------------------------------------------------------------------------ */
@@ -863,6 +914,77 @@ static void promise_7_stop_always_works(void **state)
     play(stop_under_load);
 }
 
+/* ---- probes that are switched on and off under load ----- */
+
+#define SWITCHES 10000u
+
+/* Bursts of events by a source that waits, as sources can, while the queue is nearly full and a reader gets
+ * on: so it is nearly full much of the time. */
+static void report_in_bursts(void *context)
+{
+    struct producer *producer = context;
+    struct kernel *kernel = producer->kernel;
+
+    for (uint64_t i = 1; !kernel->must_end; i++) {
+        while (wvu_dispatcher_should_hold(wvu_sensor_dispatcher(kernel->sensor)))
+            wvu_sim_sleep(WVU_SIM_MS);
+        kernel_event(kernel, i % 2 == 0 ? KERNEL_PROBE_A : KERNEL_PROBE_B, producer,
+                     (enum event_shape)(i % SHAPES), (uint32_t)(i % 100), true);
+        if (i % 40 == 0)
+            wvu_sim_sleep(wvu_sim_random(10 * WVU_SIM_MS));
+    }
+}
+
+/* What was accepted arrives, all of it: there is room, and a reader. The simulated host reports whatever is
+ * left behind, in memory or otherwise. */
+static void switch_probes(void *context)
+{
+    struct scene *s = context;
+    struct kernel *kernel = &s->world.kernel;
+    wvu_thread threads[2];
+    char reason[256];
+
+    prepare(s);
+    begin(s);
+    must(reader_start(&s->world.reader, &s->world.port, 100));
+    reader_behave(&s->world.reader);
+    for (uint32_t i = 0; i < 2; i++)
+        must(wvu_thread_start(&threads[i], "load", report_in_bursts, &kernel->producer[i]));
+    for (uint32_t i = 0; i < SWITCHES; i++) {
+        struct wvu_probe *probe =
+            wvu_sensor_probe_at(s->world.sensor, wvu_sim_odds(2) ? KERNEL_PROBE_A : KERNEL_PROBE_B);
+
+        must(wvu_probe_start(probe, reason));
+        wvu_probe_stop(probe, "switched");
+        if (wvu_dispatcher_should_hold(wvu_sensor_dispatcher(s->world.sensor)))
+            wvu_sim_sleep(WVU_SIM_MS);
+    }
+    must(wvu_probe_start(wvu_sensor_probe_at(s->world.sensor, KERNEL_PROBE_A), reason));
+    wvu_sim_sleep(WVU_SIM_MS); /* it still works */
+    kernel->must_end = true;
+    for (uint32_t i = 0; i < 2; i++)
+        wvu_thread_join(&threads[i]);
+    world_wait_empty(&s->world, 60 * WVU_SIM_S);
+    wvu_sim_check(counters_of(s).lost == 0 && counters_of(s).unnumbered == 0,
+                  "%llu events were lost", ULL(counters_of(s).lost));
+    wvu_sim_trace("%llu events, %llu refused, high water %llu", ULL(kernel->events),
+                  ULL(kernel->refused), ULL(counters_of(s).high_water));
+    wvu_sim_check(kernel->events > 2 * SWITCHES && kernel->refused > SWITCHES &&
+                      counters_of(s).high_water > 48,
+                  "%llu events, %llu refused: that was no load", ULL(kernel->events),
+                  ULL(kernel->refused));
+    reader_end(&s->world.reader);
+    world_stop(&s->world);
+    end(s);
+}
+
+static void promise_7_probes_are_switched_under_load(void **state)
+{
+    (void)state;
+    play_seed(1, 2, true, switch_probes);
+    play_seed(2, 30, false, switch_probes);
+}
+
 /* The n-th service of create and start fails. */
 static void fail_start(void *context)
 {
@@ -996,6 +1118,7 @@ int main(void)
         cmocka_unit_test(promise_1_the_way_to_commit_is_short),
         cmocka_unit_test(promise_1_too_long_is_cut_never_left_out),
         cmocka_unit_test(promise_2_bounded_and_the_newest_are_kept),
+        cmocka_unit_test(promise_2_a_storm_does_not_push_processes_out),
         cmocka_unit_test(promise_3_nothing_is_lost_without_saying_so),
         cmocka_unit_test(promise_3_the_identity_holds_at_any_time),
         cmocka_unit_test(promise_3_a_reader_gets_all_until_sensor_stop),
@@ -1006,6 +1129,7 @@ int main(void)
         cmocka_unit_test(promise_5_delay_is_bounded),
         cmocka_unit_test(promise_6_reconnect_always_works),
         cmocka_unit_test(promise_7_stop_always_works),
+        cmocka_unit_test(promise_7_probes_are_switched_under_load),
         cmocka_unit_test(promise_7_a_failed_start_leaves_nothing),
         cmocka_unit_test(promise_8_no_uninitialised_byte_leaves),
         cmocka_unit_test(promise_9_bad_replies_cost_nothing),

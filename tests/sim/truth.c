@@ -8,7 +8,8 @@
  *     an EventsLost covers;
  *   - a record that comes again is the same to the last byte;
  *   - a producer's record holds what that producer wrote, and zeros wherever nobody wrote;
- *   - an EventsLost counts, by type, exactly the events that were given its numbers.
+ *   - an EventsLost counts, by type, exactly the events that were given its numbers; gaps do not touch;
+ *   - an event of a guaranteed kind is lost only when younger ones fill its share of the queue.
  */
 #include "truth.h"
 
@@ -190,6 +191,39 @@ static void check_event(struct truth *truth, const struct wvu_record *record,
         truth->cut++;
 }
 
+static bool is_guaranteed(const struct truth_event *event)
+{
+    return !event->known || wvu_event_is_guaranteed(truth_type((enum event_shape)event->shape));
+}
+
+/* An event of a guaranteed kind was lost: so it was pushed out of the reserve by younger ones. What they take
+ * there at most, each with a gap in front of it, and a pad, must be more than there is. */
+static void check_share(const struct truth *truth, uint64_t lost)
+{
+    const uint64_t largest_own = 4096; /* no event of the sensor itself is larger */
+    const uint64_t largest_gap = sizeof(struct wvu_events_lost) + 40 * sizeof(struct wvu_loss);
+    struct wvu_queue_counters counters;
+    uint64_t records = 0;
+    uint64_t bytes = 0;
+    uint64_t pad = 0;
+
+    wvu_queue_read_counters(truth->queue, &counters);
+    for (uint64_t s = lost; s <= counters.accepted; s++) {
+        const struct truth_event *event = &truth->events[s];
+        uint64_t size = event->known ? event->size : largest_own;
+
+        if (!is_guaranteed(event))
+            continue;
+        size += largest_gap + 16;
+        bytes += size;
+        pad = size > pad ? size : pad;
+        records += s != lost;
+    }
+    check(records >= truth->queue_records / 4 || bytes + pad > truth->queue_bytes / 4,
+          "number %llu is lost, although only %llu events of its kind came later, of %llu bytes",
+          ULL(lost), ULL(records), ULL(bytes));
+}
+
 /* Adds an EventsLost to what was told. Returns the first number it covers (0: none). */
 static uint64_t hear_losses(struct truth *truth, const struct wvu_record *record, bool again)
 {
@@ -240,6 +274,8 @@ static uint64_t hear_losses(struct truth *truth, const struct wvu_record *record
         const struct truth_event *event = &truth->events[s];
 
         check(event->hash == 0 || again, "number %llu was sent, and now counts as lost", ULL(s));
+        if (!again && is_guaranteed(event))
+            check_share(truth, s);
         if (event->known)
             expected[wvu_event_index(truth_type((enum event_shape)event->shape))]++;
         else
@@ -324,6 +360,7 @@ void truth_message(struct truth *truth, const void *message, uint32_t size)
     uint64_t last = 0;
     uint32_t records = 0;
     uint32_t at = sizeof(*batch);
+    bool gap_before = false;
 
     check(size > sizeof(*batch) && size <= WVU_BATCH_MAX, "a message of %u bytes", size);
     check(batch->version == WVU_PROTOCOL_VERSION && batch->header_size == sizeof(*batch) &&
@@ -340,6 +377,10 @@ void truth_message(struct truth *truth, const void *message, uint32_t size)
                   record->size % 8 == 0 && record->size <= size - at,
               "a record of %u bytes where %u are left", record->size, size - at);
         expected = check_record(truth, record, expected);
+        check(!gap_before || wvu_record_is_numbered(record), "two gaps meet at %llu",
+              ULL(record->sequence));
+        gap_before = !wvu_record_is_numbered(record);
+        truth->kept += gap_before && records != 0;
         if (records++ == 0)
             truth->message_first = record->sequence;
         last = record->sequence;

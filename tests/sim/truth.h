@@ -10,7 +10,7 @@
 #include "queue.h"
 #include "record.h"
 
-#define TRUTH_EVENTS_MAX 16384u
+#define TRUTH_EVENTS_MAX (1u << 18)
 
 /* What a producer puts into a record, so that every byte of it can be checked. */
 struct truth_event {
@@ -21,6 +21,7 @@ struct truth_event {
     uint64_t serial;
     struct wvu_stamp stamp;
     uint32_t text_size[2]; /* of the original texts */
+    uint32_t size;         /* of the record */
     uint64_t hash;         /* of the record as first sent; 0: never sent */
     bool range;            /* it was sent as the EventsLost of the range that ends here */
 };
@@ -38,6 +39,9 @@ enum event_shape {
 struct truth {
     struct truth_event *events; /* [sequence] */
     const uint8_t *boot_id;
+    struct wvu_queue *queue;
+    uint32_t queue_records; /* its bounds */
+    uint32_t queue_bytes;
     uint64_t accepted;      /* the highest number that a producer was given */
     uint64_t cursor;        /* acknowledged, as the dispatcher must see it; EventsLost included */
     uint64_t sent_through;  /* the highest number that was in a message */
@@ -49,6 +53,7 @@ struct truth {
     uint64_t messages;
     uint64_t fruitless; /* valid replies that acknowledge nothing new */
     uint64_t cut;
+    uint64_t kept; /* gaps behind a record that was kept: not the first of a message */
 
     /* Of the newest message: what a reply to it means. */
     uint64_t message_first;

@@ -44,6 +44,9 @@ wvu_status world_start(struct world *world)
     world->port.dispatcher = wvu_sensor_dispatcher(world->sensor);
     world->kernel.sensor = world->sensor;
     world->truth.boot_id = wvu_sensor_boot_id(world->sensor);
+    world->truth.queue = wvu_sensor_queue(world->sensor);
+    world->truth.queue_records = world->settings.queue_records;
+    world->truth.queue_bytes = world->settings.queue_bytes;
     world->started_at = wvu_os_uptime();
     return wvu_sensor_start(world->sensor);
 }
