@@ -83,8 +83,11 @@ uint32_t wvu_probe_setting(const struct wvu_probe *probe, uint32_t index)
 
 uint64_t wvu_probe_time_begin(struct wvu_probe *probe)
 {
-    /* Which call is timed need not be exact, so a counter that is there anyway will do. */
-    if (wvu_load64_relaxed(&probe->operations) % WVU_PROBE_TIME_SAMPLE != 0)
+    /* Which call is timed need not be exact, so counters that are there anyway will do: those of what was
+     * reported and of what was not wanted, or a probe whose events are all off would time each call. */
+    if ((wvu_load64_relaxed(&probe->operations) + wvu_load64_relaxed(&probe->filtered)) %
+            WVU_PROBE_TIME_SAMPLE !=
+        0)
         return 0;
     return wvu_os_uptime();
 }

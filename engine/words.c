@@ -22,14 +22,16 @@ bool wvu_word_next(struct wvu_word *rest, struct wvu_word *word)
         rest->text++;
         rest->length--;
     }
-    size_t length = 0;
+    *word = (struct wvu_word){rest->text, 0};
+    if (rest->length == 0)
+        return false;
+    size_t length = 1;
     while (length < rest->length && !is_blank(rest->text[length]))
         length++;
-    word->text = rest->text;
     word->length = length;
     rest->text += length;
     rest->length -= length;
-    return length != 0;
+    return true;
 }
 
 bool wvu_word_line(struct wvu_word *rest, struct wvu_word *line)
