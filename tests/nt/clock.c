@@ -11,12 +11,13 @@
 #define EPOCH_DIFFERENCE INT64_C(116444736000000000) /* 1601 to 1970 in 100 ns */
 
 static _Atomic int64_t offset;
+static _Atomic uint64_t advanced;
 
 uint64_t nt_now(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec + advanced;
 }
 
 int64_t nt_system_time(void)
@@ -24,6 +25,14 @@ int64_t nt_system_time(void)
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return EPOCH_DIFFERENCE + (int64_t)now.tv_sec * 10000000 + now.tv_nsec / 100 + offset;
+}
+
+void nt_advance_uptime(uint64_t ns)
+{
+    pthread_mutex_lock(&nt_lock);
+    advanced += ns;
+    pthread_cond_broadcast(&nt_changed);
+    pthread_mutex_unlock(&nt_lock);
 }
 
 void nt_set_system_time_offset(int64_t value)
@@ -50,8 +59,9 @@ bool nt_wait_changed(uint64_t deadline)
         pthread_cond_wait(&nt_changed, &nt_lock);
         return true;
     }
-    struct timespec until = {.tv_sec = (time_t)(deadline / 1000000000u),
-                             .tv_nsec = (long)(deadline % 1000000000u)};
+    uint64_t real = deadline > advanced ? deadline - advanced : 0;
+    struct timespec until = {.tv_sec = (time_t)(real / 1000000000u),
+                             .tv_nsec = (long)(real % 1000000000u)};
     if (nt_now() >= deadline)
         return false;
     return pthread_cond_timedwait(&nt_changed, &nt_lock, &until) == 0 || nt_now() < deadline;

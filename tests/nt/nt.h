@@ -57,6 +57,7 @@ void nt_set_debugger(bool present);
 uint64_t nt_breakpoints(void);                  /* hit while a debugger was there */
 void nt_set_system_time_offset(int64_t offset); /* somebody sets the clock */
 void nt_advance_uptime(uint64_t ns);            /* so much time passes at once */
+void nt_advance_uptime(uint64_t ns);            /* so much time passes at once */
 
 /* Registry values; a key exists when it or one below it has a value. The machine's usual ones and an
  * empty service key are there from the start. Names are compared without case. */
