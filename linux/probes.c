@@ -6,7 +6,5 @@
 #include <stddef.h>
 
 const struct wvu_probe_definition *const wvu_linux_probes[] = {
-    &wvu_process_probe,
-    &wvu_image_probe,
-    NULL,
+    &wvu_process_probe, &wvu_image_probe, &wvu_thread_probe, &wvu_validation_probe, NULL,
 };

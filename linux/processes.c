@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "blocks.h"
+#include "filter.h"
 #include "os.h"
 
 #define PROCESSES_TAG WVU_TAG('W', 'v', 'P', 't')
@@ -79,6 +80,7 @@ struct wvu_process *wvu_processes_take(struct wvu_processes *table, uint32_t pid
     *process = (struct wvu_process){
         .task.pid = pid,
         .state = WVU_PROCESS_UNKNOWN,
+        .wanted = WVU_WANTED_ALL,
         .program = WVU_BLOCK_NONE,
         .held_first = WVU_BLOCK_NONE,
         .held_last = WVU_BLOCK_NONE,

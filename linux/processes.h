@@ -33,6 +33,8 @@ struct wvu_process {
     uint64_t time;               /* of its fork */
     uint64_t exec_time;          /* when its exec began */
     uint64_t described;          /* until then a walk told what it runs; 0: no walk did */
+    uint64_t as_parent;          /* what the filter has to know of it when it judges its children */
+    uint32_t wanted;             /* the kinds of its events that are wanted, as the filter judged */
     uint32_t program;            /* chain in the tracker's blocks: what it runs; WVU_BLOCK_NONE */
     uint32_t held_first;         /* chains: images that wait for its announcement */
     uint32_t held_last;
@@ -44,8 +46,9 @@ struct wvu_process {
     uint32_t newer;
     uint8_t state;
     uint8_t list;
-    bool exec_begun; /* images belong to a program that is not announced yet */
-    bool task_known; /* false: of `task` only pid and key */
+    bool exec_begun;   /* images belong to a program that is not announced yet */
+    bool task_known;   /* false: of `task` only pid and key */
+    bool is_protected; /* the filter says that nobody may end it */
 };
 
 struct wvu_processes {

@@ -47,6 +47,8 @@ struct wvu_programs {
     struct bpf_link *iterator;
     struct wvu_cpu_counters *counters; /* mapped */
     size_t counters_size;
+    uint32_t denied;    /* entries of the map of denied files */
+    uint32_t walks_all; /* 1: this kernel has no walk over one process; relaxed */
 };
 
 /* ---- libbpf's messages ------------------------------------------------------------------------------- */
@@ -234,6 +236,12 @@ wvu_status wvu_programs_load(uint32_t cpus, struct wvu_programs **loaded, char *
     status = map_counters(programs, cpus, reason);
     if (status != WVU_STATUS_OK)
         goto unload;
+    programs->iterator = bpf_program__attach_iter(skeleton->progs.wvu_each_task, NULL);
+    if (programs->iterator == NULL) {
+        status = explain("attaching the walk over processes", errno, reason);
+        goto unload;
+    }
+    skeleton->bss->wvu_spared[0] = (uint32_t)getpid();
     *loaded = programs;
     return WVU_STATUS_OK;
 
@@ -258,9 +266,6 @@ static wvu_status attach_one(struct wvu_programs *programs, const struct bpf_pro
 wvu_status wvu_programs_attach(struct wvu_programs *programs, char *reason)
 {
     struct sensor_bpf *skeleton = programs->skeleton;
-    programs->iterator = bpf_program__attach_iter(skeleton->progs.wvu_each_task, NULL);
-    if (programs->iterator == NULL)
-        return explain("attaching the walk over processes", errno, reason);
     const struct bpf_program *in_order[] = {
         skeleton->progs.wvu_on_exit,
         skeleton->progs.wvu_on_exec,
@@ -316,15 +321,58 @@ void wvu_programs_arm_bell(struct wvu_programs *programs, bool armed)
     wvu_store_release(flag, armed ? 1 : 0);
 }
 
+void wvu_programs_want_threads(struct wvu_programs *programs, bool wanted)
+{
+    uint32_t *flag = (uint32_t *)&programs->skeleton->bss->wvu_threads_wanted;
+    wvu_store_release(flag, wanted ? 1 : 0);
+}
+
+void wvu_programs_spare(struct wvu_programs *programs, uint32_t reader_pid)
+{
+    uint32_t *spared = (uint32_t *)&programs->skeleton->bss->wvu_spared[1];
+    wvu_store_release(spared, reader_pid);
+}
+
+/* ---- denied files -------------------------------------------------------------------------------------- */
+
+static void publish_denied(struct wvu_programs *programs)
+{
+    uint32_t *count = (uint32_t *)&programs->skeleton->bss->wvu_denied_count;
+    wvu_store_release(count, programs->denied);
+}
+
+wvu_status wvu_programs_deny(struct wvu_programs *programs, const struct wvu_denied_file *file,
+                             const struct wvu_denied *denied)
+{
+    int map = bpf_map__fd(programs->skeleton->maps.wvu_denied_files);
+    if (bpf_map_update_elem(map, file, denied, BPF_NOEXIST) != 0) {
+        if (errno != EEXIST)
+            return errno == E2BIG ? WVU_STATUS_NO_RESOURCES : WVU_STATUS_IO_ERROR;
+        bool done = bpf_map_update_elem(map, file, denied, BPF_EXIST) == 0;
+        return done ? WVU_STATUS_OK : WVU_STATUS_IO_ERROR;
+    }
+    programs->denied++;
+    publish_denied(programs);
+    return WVU_STATUS_OK;
+}
+
+void wvu_programs_allow(struct wvu_programs *programs, const struct wvu_denied_file *file)
+{
+    if (bpf_map_delete_elem(bpf_map__fd(programs->skeleton->maps.wvu_denied_files), file) != 0)
+        return;
+    programs->denied--;
+    publish_denied(programs);
+}
+
 /* ---- the walk -------------------------------------------------------------------------------------------- */
 
-wvu_status wvu_programs_walk(const struct wvu_programs *programs,
-                             void (*each)(void *context, const struct wvu_sample_running *running),
-                             void *context)
+static wvu_status walk(const struct bpf_link *iterator,
+                       void (*each)(void *context, const struct wvu_sample_running *running),
+                       void *context)
 {
     struct wvu_sample_running lines[64];
     size_t filled = 0; /* bytes */
-    int fd = bpf_iter_create(bpf_link__fd(programs->iterator));
+    int fd = bpf_iter_create(bpf_link__fd(iterator));
     if (fd < 0)
         return WVU_STATUS_IO_ERROR;
     for (;;) {
@@ -342,4 +390,60 @@ wvu_status wvu_programs_walk(const struct wvu_programs *programs,
         filled -= whole * sizeof *lines;
         memmove(lines, lines + whole, filled);
     }
+}
+
+wvu_status wvu_programs_walk(const struct wvu_programs *programs,
+                             void (*each)(void *context, const struct wvu_sample_running *running),
+                             void *context)
+{
+    return walk(programs->iterator, each, context);
+}
+
+struct wanted {
+    uint32_t pid;
+    bool found;
+    struct wvu_sample_running *running;
+};
+
+static void take_wanted(void *context, const struct wvu_sample_running *running)
+{
+    struct wanted *wanted = context;
+    if (running->task.pid != wanted->pid || (running->task.flags & WVU_TASK_DEAD) != 0)
+        return;
+    wanted->found = true;
+    *wanted->running = *running;
+}
+
+/* A walk over one process: kernels from 6.1 on can do that, the others refuse. */
+static struct bpf_link *attach_walk_over(const struct wvu_programs *programs, uint32_t pid)
+{
+    /* The member `task` of union bpf_iter_link_info, which headers before 6.1 lack. */
+    struct {
+        uint32_t tid;
+        uint32_t pid;
+        uint32_t pid_fd;
+        uint32_t reserved;
+    } task = {.pid = pid};
+    struct bpf_iter_attach_opts options = {
+        .sz = sizeof options,
+        .link_info = (union bpf_iter_link_info *)(void *)&task,
+        .link_info_len = sizeof task,
+    };
+    return bpf_program__attach_iter(programs->skeleton->progs.wvu_each_task, &options);
+}
+
+wvu_status wvu_programs_find(struct wvu_programs *programs, uint32_t pid,
+                             struct wvu_sample_running *running)
+{
+    struct wanted wanted = {.pid = pid, .running = running};
+    struct bpf_link *one = NULL;
+    if (wvu_load_relaxed(&programs->walks_all) == 0)
+        one = attach_walk_over(programs, pid);
+    if (one == NULL)
+        wvu_store_relaxed(&programs->walks_all, 1);
+    wvu_status status = walk(one != NULL ? one : programs->iterator, take_wanted, &wanted);
+    bpf_link__destroy(one);
+    if (status != WVU_STATUS_OK)
+        return status;
+    return wanted.found ? WVU_STATUS_OK : WVU_STATUS_NOT_FOUND;
 }

@@ -156,6 +156,8 @@ bool wvu_records_sample(const struct perf_event_header *header, struct wvu_sampl
         [WVU_SAMPLE_EXEC] = sizeof(struct wvu_sample_exec),
         [WVU_SAMPLE_EXIT] = sizeof(struct wvu_sample_exit),
         [WVU_SAMPLE_MODULE] = sizeof(struct wvu_sample_module),
+        [WVU_SAMPLE_THREAD] = sizeof(struct wvu_sample_thread),
+        [WVU_SAMPLE_THREAD_EXIT] = sizeof(struct wvu_sample_thread),
     };
     const uint32_t before = sizeof *header + sizeof(uint64_t) + sizeof(uint32_t);
     const uint8_t *bytes = (const uint8_t *)header;
@@ -167,7 +169,7 @@ bool wvu_records_sample(const struct perf_event_header *header, struct wvu_sampl
     if (sample->kind >= WVU_SAMPLE_KINDS || fixed[sample->kind] == 0 ||
         size < fixed[sample->kind] || size > header->size - before)
         return false;
-    memcpy(&sample->task, bytes + before, fixed[sample->kind]);
+    memcpy(&sample->exec, bytes + before, fixed[sample->kind]);
     sample->data = bytes + before + fixed[sample->kind];
     switch (sample->kind) {
     case WVU_SAMPLE_EXEC:

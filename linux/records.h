@@ -45,6 +45,7 @@ struct wvu_sample {
         struct wvu_sample_exec exec;
         struct wvu_sample_exit exit;
         struct wvu_sample_module module;
+        struct wvu_sample_thread thread;
     };
     const uint8_t *data; /* exec: its texts, in the record */
 };

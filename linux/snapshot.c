@@ -141,8 +141,8 @@ static void each_process(void *context, const struct wvu_sample_running *running
 {
     struct wvu_snapshot *snapshot = context;
     const struct wvu_snapshot_plan *plan = snapshot->plan;
-    if (snapshot->stopped)
-        return;
+    if (snapshot->stopped || (running->task.flags & WVU_TASK_DEAD) != 0)
+        return; /* dead: its exit was told, or will be */
     bool known = wvu_tracker_key(plan->tracker, running->task.pid) == running->task.key;
     if (!known && running->start_time > plan->told_until)
         return;

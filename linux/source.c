@@ -30,6 +30,14 @@
  * CPUs. When samples of a CPU fail for another reason than a full ring, and nothing comes from its ring,
  * then it went or came: its ring is opened again.
  *
+ * Rules. Each process is judged by the filter when the tracker announces it; the verdict goes with its events.
+ * Deny rules act here: what the program in the kernel prevented becomes an event, what it could not know
+ * is ended after its exec was seen. `denials` are the files that the kernel's side knows; they belong to the
+ * thread, and to whoever holds control while there is none.
+ *
+ * Questions. Others ask the thread to do something with what it follows (judge anew, list, find) when it
+ * has taken in everything up to the moment: `ask`, under control, so there is one at a time.
+ *
  * Without the programs (no right, no BTF) the image probe still runs on the kernel's own records; then
  * there are no keys.
  */
@@ -44,6 +52,7 @@
 #include "atomic.h"
 #include "dispatcher.h"
 #include "log.h"
+#include "mitigation.h"
 #include "moderator.h"
 #include "os.h"
 #include "probes.h"
@@ -65,6 +74,7 @@
 #define MEND_PERIOD_NS      UINT64_C(1000000000)
 #define COMPLAINT_PERIOD_NS UINT64_C(10000000000)
 #define FLUSH_NS            UINT64_C(500000000)
+#define LIST_ROUNDS         3    /* walks at once, when a list is asked for after losses */
 #define TOKENS              2u   /* for a look */
 #define CHECK_RECORDS       128u /* flow control is asked each so many records or bytes */
 #define CHECK_BYTES         (256u << 10)
@@ -99,6 +109,13 @@ struct wvu_source {
     uint32_t again; /* atomic: tell all processes again */
     uint32_t flush; /* atomic: look now, whatever the queue says, and set `flushed` */
     wvu_event flushed;
+    struct wvu_sensor *sensor;
+    uint32_t reader_pid; /* under control */
+    uint32_t asked;      /* atomic: look now, call `work`, and set `answered` */
+    void (*work)(struct wvu_source *source, void *context);
+    void *work_context;
+    wvu_event answered;
+    struct wvu_denials *denials; /* NULL: the process probe does not run */
 
     /* ---- the thread's own */
     struct wvu_moderator moderator;
@@ -113,7 +130,9 @@ struct wvu_source {
     uint64_t last_mend;
     uint64_t complained; /* the sum of what the log was told */
     uint64_t next_complaint;
-    uint32_t deferred_lane; /* a mapping whose second record was not there yet: where */
+    const struct wvu_sample_exec *exec; /* that the tracker is being told of */
+    bool prevention_told;               /* of this exec */
+    uint32_t deferred_lane;             /* a mapping whose second record was not there yet: where */
     uint64_t deferred_position;
     struct wvu_source_counters counters; /* each written by the thread, read anywhere (relaxed) */
 };
@@ -136,6 +155,73 @@ static struct wvu_stamp stamp_of(const struct wvu_source *source, uint64_t uptim
     return (struct wvu_stamp){.time = source->wall - ago / 100, .uptime = uptime};
 }
 
+static void report_denial(struct wvu_source *source, const struct wvu_created *event,
+                          const char *rule, const struct wvu_ending *ending)
+{
+    const struct wvu_mitigation_report report = {
+        .action = WVU_MITIGATION_DENY,
+        .outcome = ending->outcome,
+        .status = ending->status,
+        .process_id = event->task->pid,
+        .process_key = event->task->key,
+        .image = event->image.bytes,
+        .image_size = event->image.size,
+        .image_unit = 1,
+        .rule = rule,
+        .reason = ending->reason,
+    };
+    wvu_sensor_report_mitigation(source->sensor, source->probes[WVU_SOURCE_PROCESSES], &report);
+    source->emitted = true;
+}
+
+static struct wvu_denied_file file_of(const struct wvu_sample_exec *exec)
+{
+    return (struct wvu_denied_file){exec->inode, exec->device_major, exec->device_minor};
+}
+
+/* The kernel's side ended it at its exec. The rule is that of the file: its path can be another name of it,
+ * which no rule has. */
+static void report_prevented(struct wvu_source *source, const struct wvu_created *event)
+{
+    struct wvu_ending ending = {.outcome = WVU_OUTCOME_PREVENTED};
+    struct wvu_denied_file file = file_of(source->exec);
+    const char *rule = wvu_denials_rule(source->denials, &file);
+    source->prevention_told = true;
+    report_denial(source, event, rule != NULL ? rule : event->verdict->rule, &ending);
+    add(&source->counters.prevented, 1);
+}
+
+static void enforce(struct wvu_source *source, const struct wvu_created *event)
+{
+    struct wvu_ending ending = {
+        .pid = event->task->pid,
+        .key = event->task->key,
+        .is_protected = event->verdict->is_protected,
+    };
+    if (source->exec != NULL) {
+        struct wvu_denied_file file = file_of(source->exec);
+        wvu_denials_learn(source->denials, source->programs, &event->image, ending.pid, &file);
+    }
+    wvu_mitigation_end(source->sensor, source->programs, &ending);
+    report_denial(source, event, event->verdict->rule, &ending);
+    if (ending.outcome == WVU_OUTCOME_ENDED)
+        add(&source->counters.ended, 1);
+}
+
+/* Rules deny programs that start, not those that run already, or that go on in a child. */
+static void apply_denial(struct wvu_source *source, const struct wvu_created *event)
+{
+    struct wvu_ending reported = {.outcome = WVU_OUTCOME_REPORTED};
+    if (event->cause != WVU_CREATE_EXEC && event->cause != WVU_CREATE_FOUND)
+        return;
+    if (source->exec != NULL && (source->exec->flags & WVU_EXEC_PREVENTED) != 0)
+        report_prevented(source, event);
+    else if (event->verdict->deny == WVU_DENY_ENFORCE)
+        enforce(source, event);
+    else if (event->verdict->deny == WVU_DENY_REPORT)
+        report_denial(source, event, event->verdict->rule, &reported);
+}
+
 static void on_created(void *context, const struct wvu_created *event)
 {
     struct wvu_source *source = context;
@@ -144,6 +230,7 @@ static void on_created(void *context, const struct wvu_created *event)
     struct wvu_stamp stamp = stamp_of(source, event->time);
     wvu_process_probe_created(source->probes[WVU_SOURCE_PROCESSES], event, &stamp);
     source->emitted = true;
+    apply_denial(source, event);
 }
 
 static void on_destroyed(void *context, const struct wvu_destroyed *event)
@@ -166,16 +253,43 @@ static void on_image(void *context, const struct wvu_image *event)
     source->emitted = true;
 }
 
+static void on_thread(void *context, const struct wvu_thread_event *event)
+{
+    struct wvu_source *source = context;
+    if (!source->open[WVU_SOURCE_THREADS])
+        return;
+    struct wvu_stamp stamp = stamp_of(source, event->time);
+    wvu_thread_probe_changed(source->probes[WVU_SOURCE_THREADS], event, &stamp);
+    source->emitted = true;
+}
+
+static void on_judge(void *context, const struct wvu_subject *subject, struct wvu_verdict *verdict)
+{
+    struct wvu_source *source = context;
+    wvu_sensor_judge(source->sensor, subject, verdict);
+}
+
+static enum wvu_source_use use_of(uint16_t type)
+{
+    switch (type) {
+    case WVU_EVENT_ImageLoad:
+        return WVU_SOURCE_IMAGES;
+    case WVU_EVENT_ThreadCreate:
+    case WVU_EVENT_ThreadDestroy:
+        return WVU_SOURCE_THREADS;
+    default:
+        return WVU_SOURCE_PROCESSES;
+    }
+}
+
 static void count_loss(struct wvu_source *source, uint16_t cause, uint16_t type, uint64_t count)
 {
-    bool image = type == WVU_EVENT_ImageLoad;
-    enum wvu_source_use use = image ? WVU_SOURCE_IMAGES : WVU_SOURCE_PROCESSES;
-    if (!source->open[use] && (type != 0 || !source->open[WVU_SOURCE_IMAGES]))
+    enum wvu_source_use use = use_of(type);
+    if (type == WVU_EVENT_NONE && !source->open[use])
+        use = WVU_SOURCE_IMAGES;
+    if (!source->open[use])
         return; /* nobody wanted them */
-    struct wvu_probe *probe = source->probes[use];
-    if (probe == NULL)
-        probe = source->probes[WVU_SOURCE_IMAGES];
-    wvu_probe_count_loss(probe, cause, type, count);
+    wvu_probe_count_loss(source->probes[use], cause, type, count);
     source->emitted = true;
 }
 
@@ -286,9 +400,31 @@ static void handle_module(struct wvu_source *source, const struct wvu_sample_mod
     if (!source->open[WVU_SOURCE_IMAGES])
         return;
     struct wvu_stamp stamp = stamp_of(source, time);
+    struct wvu_followed loader = {.wanted = WVU_WANTED_ALL};
+    (void)wvu_tracker_find(source->tracker, module->pid, 0, &loader);
     wvu_image_probe_module(source->probes[WVU_SOURCE_IMAGES], module,
-                           wvu_tracker_key(source->tracker, module->pid), &stamp);
+                           wvu_tracker_key(source->tracker, module->pid), loader.wanted, &stamp);
     source->emitted = true;
+}
+
+/* The tracker announces what it runs now; when it has reason not to, a prevented exec is told all the same. */
+static void handle_exec(struct wvu_source *source, const struct wvu_sample *sample, uint64_t time)
+{
+    const struct wvu_verdict none = {.wanted = WVU_WANTED_ALL};
+    source->exec = &sample->exec;
+    source->prevention_told = false;
+    wvu_tracker_exec(source->tracker, &sample->exec, sample->data, time);
+    if ((sample->exec.flags & WVU_EXEC_PREVENTED) != 0 && !source->prevention_told &&
+        source->open[WVU_SOURCE_PROCESSES]) {
+        uint32_t size = sample->exec.file_name_size;
+        const struct wvu_created event = {
+            .task = &sample->exec.task,
+            .image = {sample->data, size, size, size, size != 0},
+            .verdict = &none,
+        };
+        report_prevented(source, &event);
+    }
+    source->exec = NULL;
 }
 
 static void handle_sample(struct wvu_source *source, const struct perf_event_header *header,
@@ -304,10 +440,14 @@ static void handle_sample(struct wvu_source *source, const struct perf_event_hea
         wvu_tracker_fork(source->tracker, &sample.task, time);
         break;
     case WVU_SAMPLE_EXEC:
-        wvu_tracker_exec(source->tracker, &sample.exec, sample.data, time);
+        handle_exec(source, &sample, time);
         break;
     case WVU_SAMPLE_EXIT:
         wvu_tracker_exit(source->tracker, &sample.exit, time);
+        break;
+    case WVU_SAMPLE_THREAD:
+    case WVU_SAMPLE_THREAD_EXIT:
+        wvu_tracker_thread(source->tracker, &sample.thread, time);
         break;
     default:
         handle_module(source, &sample.module, time);
@@ -356,10 +496,13 @@ static bool handle(struct wvu_source *source, const struct perf_event_header *he
 /* ---- losses -------------------------------------------------------------------------------------------- */
 
 static const uint16_t type_of_kind[WVU_SAMPLE_KINDS] = {
+    [WVU_SAMPLE_NONE] = WVU_EVENT_Mitigation,
     [WVU_SAMPLE_FORK] = WVU_EVENT_ProcessCreate,
     [WVU_SAMPLE_EXEC] = WVU_EVENT_ProcessCreate,
     [WVU_SAMPLE_EXIT] = WVU_EVENT_ProcessDestroy,
     [WVU_SAMPLE_MODULE] = WVU_EVENT_ImageLoad,
+    [WVU_SAMPLE_THREAD] = WVU_EVENT_ThreadCreate,
+    [WVU_SAMPLE_THREAD_EXIT] = WVU_EVENT_ThreadDestroy,
 };
 
 /* Reports what a counter went up by. Returns how much that is. */
@@ -371,7 +514,8 @@ static uint64_t tell_difference(struct wvu_source *source, const uint64_t *count
         return 0;
     *told += difference;
     count_loss(source, cause, type, difference);
-    source->loss_seen = true;
+    /* A walk finds processes, not threads. */
+    source->loss_seen = source->loss_seen || use_of(type) != WVU_SOURCE_THREADS;
     return difference;
 }
 
@@ -379,7 +523,7 @@ static void tell_losses_of(struct wvu_source *source, uint32_t cpu)
 {
     const struct wvu_cpu_counters *now = &wvu_programs_counters(source->programs)[cpu];
     struct cpu_state *state = &source->states[cpu];
-    for (uint32_t kind = WVU_SAMPLE_FORK; kind <= WVU_SAMPLE_MODULE; kind++) {
+    for (uint32_t kind = WVU_SAMPLE_NONE; kind < WVU_SAMPLE_KINDS; kind++) {
         uint64_t full = tell_difference(source, &now->full[kind], &state->told.full[kind],
                                         WVU_LOSS_KERNEL_RING, type_of_kind[kind]);
         uint64_t failed = tell_difference(source, &now->failed[kind], &state->told.failed[kind],
@@ -449,17 +593,23 @@ static bool should_hold(struct wvu_source *source)
     return false;
 }
 
+static bool is_hurried(const struct wvu_source *source)
+{
+    return stopping(source) || wvu_load_relaxed(&source->flush) != 0 ||
+           wvu_load_relaxed(&source->asked) != 0;
+}
+
 /* Until the queue has room and, after a look that found something, the moderator two tokens: so that looks,
  * when they are rationed, bring batches further apart than the dispatcher's own moderator asks for, and each is
  * taken at once. A look that found nothing woke nobody and costs nothing; it is followed by sleep. */
 static void wait_for_turn(struct wvu_source *source)
 {
-    while (!stopping(source) && wvu_load_relaxed(&source->flush) == 0 && should_hold(source))
+    while (!is_hurried(source) && should_hold(source))
         wvu_rings_sleep(&source->rings, false, WVU_MODERATOR_PERIOD_NS);
     if (!source->busy)
         return;
     bool waited = false;
-    for (uint32_t tokens = 0; tokens < TOKENS && !stopping(source);) {
+    for (uint32_t tokens = 0; tokens < TOKENS && !is_hurried(source);) {
         uint64_t delay = wvu_moderator_delay(&source->moderator, wvu_os_uptime());
         if (delay == 0) {
             tokens++;
@@ -558,7 +708,7 @@ static bool pause_walk(void *context)
 {
     struct wvu_source *source = context;
     wake_dispatcher(source);
-    while (!stopping(source) && should_hold(source))
+    while (!is_hurried(source) && should_hold(source))
         wvu_rings_sleep(&source->rings, false, WVU_MODERATOR_PERIOD_NS);
     return !stopping(source);
 }
@@ -599,6 +749,14 @@ static bool walk_if_needed(struct wvu_source *source)
     return true;
 }
 
+/* Everything up to the look that was just made is known to the tracker. */
+static void answer(struct wvu_source *source)
+{
+    source->work(source, source->work_context);
+    wvu_store_release(&source->asked, 0);
+    wvu_event_set(&source->answered);
+}
+
 /* What the stream says in EventsLost, and what it cannot say, also goes to the log: rationed. */
 static void complain(struct wvu_source *source, uint64_t now)
 {
@@ -636,9 +794,12 @@ static void source_main(void *context)
     while (!stopping(source)) {
         wait_for_turn(source);
         bool flush = wvu_exchange_full(&source->flush, 0) != 0;
-        bool found = look(source, flush);
+        bool asked = wvu_load_acquire(&source->asked) != 0;
+        bool found = look(source, flush || asked);
         if (flush)
             wvu_event_set(&source->flushed);
+        if (asked)
+            answer(source);
         found = walk_if_needed(source) || found;
         mend_rings(source, wvu_os_uptime());
         publish_counters(source);
@@ -654,11 +815,15 @@ static const struct wvu_tracker_sink sink_of_source = {
     .created = on_created,
     .destroyed = on_destroyed,
     .image = on_image,
+    .thread = on_thread,
+    .judge = on_judge,
     .lost = on_lost,
 };
 
 static void close_all(struct wvu_source *source)
 {
+    wvu_denials_destroy(source->denials);
+    source->denials = NULL;
     wvu_programs_unload(source->programs);
     wvu_rings_destroy(&source->rings);
     wvu_snapshot_destroy(source->snapshot);
@@ -701,8 +866,11 @@ static wvu_status open_all(struct wvu_source *source, bool with_programs, char *
     if (status == WVU_STATUS_OK)
         status = wvu_rings_create(&source->rings, cpus, source->settings.ring_bytes,
                                   source->programs, reason);
-    if (status == WVU_STATUS_OK && with_programs)
+    if (status == WVU_STATUS_OK && with_programs) {
+        wvu_programs_want_threads(source->programs, source->used[WVU_SOURCE_THREADS]);
+        wvu_programs_spare(source->programs, source->reader_pid);
         status = wvu_programs_attach(source->programs, reason);
+    }
     if (status != WVU_STATUS_OK) {
         close_all(source);
         return status;
@@ -717,6 +885,8 @@ static wvu_status start_thread(struct wvu_source *source, char *reason)
     source->stops = 0;
     source->again = 0;
     source->flush = 0;
+    source->asked = 0;
+    source->exec = NULL;
     source->busy = false;
     source->empty_looks = 0;
     source->loss_seen = false;
@@ -786,14 +956,9 @@ static wvu_status start_images(struct wvu_source *source, char *reason)
     return status;
 }
 
-/* The images run already. */
-static wvu_status add_processes(struct wvu_source *source, char *reason)
+/* Only images are told so far: the rest needs the programs. */
+static wvu_status add_programs(struct wvu_source *source, char *reason)
 {
-    if (source->programs != NULL) {
-        wvu_store_release(&source->again, 1);
-        wvu_rings_want_attention(&source->rings);
-        return WVU_STATUS_OK;
-    }
     char ignored[REASON_SIZE];
     stop(source);
     wvu_status status = start(source, true, reason);
@@ -805,11 +970,197 @@ static wvu_status add_processes(struct wvu_source *source, char *reason)
     return status;
 }
 
-static void find_probes(struct wvu_source *source, const struct wvu_probe *probe)
+static bool is_running(const struct wvu_source *source)
 {
-    source->probes[WVU_SOURCE_PROCESSES] =
-        wvu_sensor_find_probe(probe->sensor, wvu_process_probe.name);
-    source->probes[WVU_SOURCE_IMAGES] = wvu_sensor_find_probe(probe->sensor, wvu_image_probe.name);
+    for (int use = 0; use < WVU_SOURCE_USES; use++) {
+        if (source->used[use])
+            return true;
+    }
+    return false;
+}
+
+/* ---- questions: PASSIVE, any thread ------------------------------------------------------------------------ */
+
+/* Under control, while the thread runs. */
+static void ask(struct wvu_source *source, void (*work)(struct wvu_source *source, void *context),
+                void *context)
+{
+    source->work = work;
+    source->work_context = context;
+    wvu_store_release(&source->asked, 1);
+    wvu_rings_want_attention(&source->rings);
+    (void)wvu_event_wait(&source->answered, WVU_TIMEOUT_NONE);
+}
+
+static void judge_again(struct wvu_source *source, void *context)
+{
+    (void)context;
+    wvu_tracker_judge_all(source->tracker);
+}
+
+/* `context`: in, the new ones (NULL: none); out, the old ones. */
+static void swap_denials(struct wvu_source *source, void *context)
+{
+    struct wvu_denials **denials = context;
+    struct wvu_denials *old = source->denials;
+    wvu_denials_remove(old, source->programs);
+    source->denials = *denials;
+    if (source->denials != NULL)
+        wvu_denials_place(source->denials, source->programs);
+    *denials = old;
+}
+
+/* The files that the filter in force denies are looked for and told to the kernel's side; `wanted` false: none
+ * are denied any more. */
+static void renew_denials(struct wvu_source *source, bool wanted)
+{
+    struct wvu_denials *denials = NULL;
+    if (wanted && wvu_denials_create(source->sensor, &denials) == WVU_STATUS_NO_MEMORY)
+        wvu_log_error(WVU_LOG_SENSOR, "no memory for the files that are denied: programs are "
+                                      "ended after they began");
+    if (denials != NULL || source->denials != NULL)
+        ask(source, swap_denials, &denials);
+    wvu_denials_destroy(denials);
+}
+
+void wvu_source_rejudge(struct wvu_source *source)
+{
+    wvu_mutex_acquire(&source->control);
+    if (is_running(source) && source->programs != NULL) {
+        ask(source, judge_again, NULL);
+        if (source->used[WVU_SOURCE_PROCESSES])
+            renew_denials(source, true);
+    }
+    wvu_mutex_release(&source->control);
+}
+
+void wvu_source_spare(struct wvu_source *source, uint32_t reader_pid)
+{
+    wvu_mutex_acquire(&source->control);
+    source->reader_pid = reader_pid;
+    if (source->programs != NULL)
+        wvu_programs_spare(source->programs, reader_pid);
+    wvu_mutex_release(&source->control);
+}
+
+struct listing {
+    void (*each)(void *context, const struct wvu_followed *followed);
+    void *context;
+    wvu_status status;
+};
+
+/* After a loss the tracker may not know of all processes: they are walked at once, and what happened meanwhile
+ * is taken in, until nothing was lost any more. */
+static void list_all(struct wvu_source *source, void *context)
+{
+    struct listing *listing = context;
+    for (int round = 0; round < LIST_ROUNDS && wants_walk(source); round++) {
+        walk(source, WVU_CREATE_FOUND, false, source->rings.merge.limit);
+        look(source, true);
+    }
+    listing->status = WVU_STATUS_AGAIN;
+    if (wants_walk(source) || !wvu_tracker_is_complete(source->tracker))
+        return;
+    listing->status = WVU_STATUS_OK;
+    wvu_tracker_each(source->tracker, listing->each, listing->context);
+}
+
+wvu_status wvu_source_list(struct wvu_source *source,
+                           void (*each)(void *context, const struct wvu_followed *followed),
+                           void *context)
+{
+    struct listing listing = {each, context, WVU_STATUS_INVALID_STATE};
+    wvu_mutex_acquire(&source->control);
+    if (source->used[WVU_SOURCE_PROCESSES] && source->programs != NULL)
+        ask(source, list_all, &listing);
+    wvu_mutex_release(&source->control);
+    return listing.status;
+}
+
+wvu_status wvu_source_walk(struct wvu_source *source,
+                           void (*each)(void *context, const struct wvu_sample_running *running),
+                           void *context)
+{
+    wvu_status status = WVU_STATUS_INVALID_STATE;
+    wvu_mutex_acquire(&source->control);
+    if (source->programs != NULL)
+        status = wvu_programs_walk(source->programs, each, context);
+    wvu_mutex_release(&source->control);
+    return status;
+}
+
+static void find_one(struct wvu_source *source, void *context)
+{
+    struct wvu_source_process *process = context;
+    struct wvu_followed followed;
+    if (!wvu_tracker_find(source->tracker, process->pid, process->key, &followed))
+        return;
+    uint32_t room = sizeof process->image;
+    process->is_protected = followed.is_protected;
+    process->wanted = followed.wanted;
+    process->image_size = followed.image.size < room ? followed.image.size : room;
+    if (process->image_size != 0)
+        memcpy(process->image, followed.image.bytes, process->image_size);
+}
+
+void wvu_source_find(struct wvu_source *source, struct wvu_source_process *process)
+{
+    process->is_protected = false;
+    process->wanted = WVU_WANTED_ALL;
+    process->image_size = 0;
+    wvu_mutex_acquire(&source->control);
+    if (is_running(source) && source->programs != NULL)
+        ask(source, find_one, process);
+    wvu_mutex_release(&source->control);
+}
+
+wvu_status wvu_source_use_programs(struct wvu_source *source,
+                                   void (*use)(void *context, struct wvu_programs *programs),
+                                   void *context, char *reason)
+{
+    wvu_status status = WVU_STATUS_OK;
+    wvu_mutex_acquire(&source->control);
+    struct wvu_programs *programs = source->programs;
+    if (programs == NULL)
+        status = wvu_programs_load(wvu_cpu_count(), &programs, reason);
+    if (status == WVU_STATUS_OK)
+        use(context, programs);
+    if (source->programs == NULL && status == WVU_STATUS_OK)
+        wvu_programs_unload(programs);
+    wvu_mutex_release(&source->control);
+    return status;
+}
+
+/* ---- acquire and release ----------------------------------------------------------------------------------- */
+
+/* LISTS has no events, so the source need not know its probe. */
+static void find_probes(struct wvu_source *source, struct wvu_sensor *sensor)
+{
+    source->sensor = sensor;
+    source->probes[WVU_SOURCE_PROCESSES] = wvu_sensor_find_probe(sensor, wvu_process_probe.name);
+    source->probes[WVU_SOURCE_IMAGES] = wvu_sensor_find_probe(sensor, wvu_image_probe.name);
+    source->probes[WVU_SOURCE_THREADS] = wvu_sensor_find_probe(sensor, wvu_thread_probe.name);
+}
+
+/* What one more use needs of a source that runs with its programs. */
+static void add_use(struct wvu_source *source, enum wvu_source_use use)
+{
+    if (use == WVU_SOURCE_PROCESSES) {
+        renew_denials(source, true);
+        wvu_store_release(&source->again, 1); /* the new listener is told of all that run */
+        wvu_rings_want_attention(&source->rings);
+    }
+    if (use == WVU_SOURCE_THREADS)
+        wvu_programs_want_threads(source->programs, true);
+}
+
+/* A source that was just started tells all processes by itself. */
+static void begin_use(struct wvu_source *source, enum wvu_source_use use)
+{
+    if (use == WVU_SOURCE_PROCESSES)
+        renew_denials(source, true);
+    if (use == WVU_SOURCE_THREADS)
+        wvu_programs_want_threads(source->programs, true);
 }
 
 wvu_status wvu_source_acquire(struct wvu_source *source, enum wvu_source_use use,
@@ -817,13 +1168,18 @@ wvu_status wvu_source_acquire(struct wvu_source *source, enum wvu_source_use use
 {
     wvu_status status = WVU_STATUS_OK;
     wvu_mutex_acquire(&source->control);
-    bool running = source->used[WVU_SOURCE_PROCESSES] || source->used[WVU_SOURCE_IMAGES];
-    if (!running) {
-        find_probes(source, probe);
-        status = use == WVU_SOURCE_PROCESSES ? start(source, true, reason)
-                                             : start_images(source, reason);
-    } else if (use == WVU_SOURCE_PROCESSES) {
-        status = add_processes(source, reason);
+    if (is_running(source)) {
+        bool restarted = source->programs == NULL && use != WVU_SOURCE_IMAGES;
+        if (restarted)
+            status = add_programs(source, reason);
+        if (status == WVU_STATUS_OK && source->programs != NULL)
+            (restarted ? begin_use : add_use)(source, use);
+    } else {
+        find_probes(source, probe->sensor);
+        status =
+            use == WVU_SOURCE_IMAGES ? start_images(source, reason) : start(source, true, reason);
+        if (status == WVU_STATUS_OK && source->programs != NULL)
+            begin_use(source, use);
     }
     if (status == WVU_STATUS_OK)
         source->used[use] = true;
@@ -848,10 +1204,16 @@ void wvu_source_release(struct wvu_source *source, enum wvu_source_use use)
     wvu_mutex_acquire(&source->control);
     bool was_used = source->used[use];
     source->used[use] = false;
-    if (was_used && !source->used[WVU_SOURCE_PROCESSES] && !source->used[WVU_SOURCE_IMAGES])
+    if (was_used && !is_running(source)) {
         stop(source);
-    else if (was_used)
-        flush(source);
+    } else if (was_used) {
+        if (use == WVU_SOURCE_THREADS)
+            wvu_programs_want_threads(source->programs, false);
+        if (use == WVU_SOURCE_PROCESSES && source->denials != NULL)
+            renew_denials(source, false);
+        if (use != WVU_SOURCE_LISTS)
+            flush(source);
+    }
     wvu_mutex_release(&source->control);
 }
 
@@ -883,10 +1245,15 @@ wvu_status wvu_source_create(const struct wvu_source_settings *settings,
     status = wvu_event_init(&source->flushed);
     if (status != WVU_STATUS_OK)
         goto destroy_mutex;
+    status = wvu_event_init(&source->answered);
+    if (status != WVU_STATUS_OK)
+        goto destroy_flushed;
     source->settings = wanted;
     *created = source;
     return WVU_STATUS_OK;
 
+destroy_flushed:
+    wvu_event_destroy(&source->flushed);
 destroy_mutex:
     wvu_mutex_destroy(&source->control);
 free_source:
@@ -898,6 +1265,7 @@ void wvu_source_destroy(struct wvu_source *source)
 {
     if (source == NULL)
         return;
+    wvu_event_destroy(&source->answered);
     wvu_event_destroy(&source->flushed);
     wvu_mutex_destroy(&source->control);
     wvu_os_free(source, SOURCE_TAG);

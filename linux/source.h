@@ -56,6 +56,41 @@ void wvu_source_rejudge(struct wvu_source *source);
 /* Any thread. The process that reads the events now (0: nobody), which no rule may keep from running. */
 void wvu_source_spare(struct wvu_source *source, uint32_t reader_pid);
 
+/* ---- for the host's probes: PASSIVE, any thread but the source's ----------------------------------------- */
+
+struct wvu_followed;
+struct wvu_programs;
+struct wvu_sample_running;
+
+/* Everything that happened up to the call is taken in; then calls `each`, in the source's thread, for every
+ * process that the ProcessCreate probe saw start and not end. INVALID_STATE: that probe does not run. AGAIN:
+ * events were lost, or not all processes find room, so that the list would have gaps. */
+wvu_status wvu_source_list(struct wvu_source *source,
+                           void (*each)(void *context, const struct wvu_followed *followed),
+                           void *context);
+
+/* Calls `each`, in this thread, for every process of the kernel's own list. INVALID_STATE: nothing that needs the
+ * kernel's programs runs. */
+wvu_status wvu_source_walk(struct wvu_source *source,
+                           void (*each)(void *context, const struct wvu_sample_running *running),
+                           void *context);
+
+/* What is known of a process that is followed. In: pid and key. */
+struct wvu_source_process {
+    uint32_t pid;
+    uint64_t key;
+    bool is_protected;   /* false when it is not followed */
+    uint32_t wanted;     /* WVU_WANTED_ALL when it is not followed */
+    uint32_t image_size; /* 0: not known */
+    char image[4096];    /* not terminated */
+};
+void wvu_source_find(struct wvu_source *source, struct wvu_source_process *process);
+
+/* Calls `use` with the kernel's programs, which are loaded for that when nothing runs. `reason`: 256 bytes. */
+wvu_status wvu_source_use_programs(struct wvu_source *source,
+                                   void (*use)(void *context, struct wvu_programs *programs),
+                                   void *context, char *reason);
+
 struct wvu_source_counters {
     uint64_t looks;       /* at the rings */
     uint64_t records;     /* taken from them */

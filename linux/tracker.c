@@ -19,6 +19,9 @@
  * are told with what they hold themselves, less is remembered, and the counters say so; only images that
  * cannot be held are lost, and reported as lost.
  *
+ * The filter's verdict is asked for when a process is announced, with what is announced of it, and for all of them
+ * when the filter changed. An entry keeps which events are wanted and what its children need of it.
+ *
  * An end that is not seen (its sample was lost) shows when the pid is used again, or when a walk does
  * not find the process any more; it is then told without a status.
  */
@@ -146,6 +149,45 @@ static uint32_t remember_program(struct wvu_tracker *tracker, const struct wvu_b
     return chain;
 }
 
+static struct wvu_bytes image_of(struct wvu_tracker *tracker, uint32_t chain)
+{
+    if (chain == WVU_BLOCK_NONE || program_of(tracker, chain)->image_size == 0)
+        return (struct wvu_bytes){0};
+    uint32_t size = program_of(tracker, chain)->image_size;
+    return whole(
+        wvu_blocks_read(&tracker->blocks, chain, sizeof(struct program), size, tracker->image_text),
+        size);
+}
+
+/* ---- judging ---------------------------------------------------------------------------------------- */
+
+static uint64_t parent_matches(const struct wvu_tracker *tracker,
+                               const struct wvu_sample_task *task)
+{
+    const struct wvu_process *parent = wvu_processes_find(&tracker->processes, task->parent_pid);
+    return parent != NULL && parent->task.key == task->parent_key ? parent->as_parent : 0;
+}
+
+/* What the filter says of a process that runs this image; the entry keeps what its events need of it. */
+static void judge(struct wvu_tracker *tracker, struct wvu_process *process,
+                  const struct wvu_bytes *image, struct wvu_verdict *verdict)
+{
+    const struct wvu_subject subject = {
+        .image = image->size != 0 ? image->bytes : NULL,
+        .image_size = image->size,
+        .unit = 1,
+        .has_user = process->task_known,
+        .user_id = process->task.user_id,
+        .parent_matches = process->task_known ? parent_matches(tracker, &process->task) : 0,
+    };
+    *verdict = (struct wvu_verdict){.wanted = WVU_WANTED_ALL};
+    if (tracker->sink.judge != NULL)
+        tracker->sink.judge(tracker->sink.context, &subject, verdict);
+    process->wanted = verdict->wanted;
+    process->as_parent = verdict->as_parent;
+    process->is_protected = verdict->is_protected;
+}
+
 /* ---- announcing ------------------------------------------------------------------------------------- */
 
 static void hold(struct wvu_tracker *tracker, struct wvu_process *process,
@@ -189,6 +231,7 @@ static void release_held(struct wvu_tracker *tracker, struct wvu_process *proces
         if (tell) {
             struct wvu_image image = held->image;
             image.key = process->task.key;
+            image.wanted = process->wanted;
             image.path = wvu_blocks_read(&tracker->blocks, chain, sizeof *held, image.path_size,
                                          tracker->image_text);
             tracker->sink.image(tracker->sink.context, &image);
@@ -219,21 +262,19 @@ static uint64_t not_after_held(const struct wvu_tracker *tracker, const struct w
 static void announce(struct wvu_tracker *tracker, struct wvu_process *process, uint32_t cause,
                      uint64_t time)
 {
+    struct wvu_verdict verdict;
     struct wvu_created event = {
         .cause = cause,
         .time = not_after_held(tracker, process, time),
         .task = &process->task,
         .task_known = process->task_known,
+        .image = image_of(tracker, process->program),
+        .verdict = &verdict,
     };
     if (process->program != WVU_BLOCK_NONE) {
         const struct program *program = program_of(tracker, process->program);
-        uint32_t offset = sizeof *program;
+        uint32_t offset = (uint32_t)sizeof *program + program->image_size;
         event.inode = program->inode;
-        if (program->image_size != 0)
-            event.image = whole(wvu_blocks_read(&tracker->blocks, process->program, offset,
-                                                program->image_size, tracker->image_text),
-                                program->image_size);
-        offset += program->image_size;
         event.arguments =
             (struct wvu_bytes){wvu_blocks_read(&tracker->blocks, process->program, offset,
                                                program->arguments_size, tracker->arguments_text),
@@ -244,6 +285,7 @@ static void announce(struct wvu_tracker *tracker, struct wvu_process *process, u
     process->state = WVU_PROCESS_ANNOUNCED;
     if (cause == WVU_CREATE_FOUND)
         tracker->counters.found++;
+    judge(tracker, process, &event.image, &verdict);
     tracker->sink.created(tracker->sink.context, &event);
     process->exec_begun = false;
     release_held(tracker, process, true);
@@ -261,7 +303,9 @@ static void end(struct wvu_tracker *tracker, struct wvu_process *process,
     if (process->state == WVU_PROCESS_WAITING)
         announce_fork(tracker, process);
     release_held(tracker, process, true);
-    tracker->sink.destroyed(tracker->sink.context, event);
+    struct wvu_destroyed told = *event;
+    told.wanted = process->wanted;
+    tracker->sink.destroyed(tracker->sink.context, &told);
     forget_program(tracker, &process->program);
     wvu_processes_end(&tracker->processes, process);
 }
@@ -529,12 +573,32 @@ static void exec_unfollowed(struct wvu_tracker *tracker, const struct wvu_sample
 {
     struct wvu_process unfollowed = {.held_first = WVU_BLOCK_NONE, .held_last = WVU_BLOCK_NONE};
     adopt(&unfollowed, &exec->task);
+    struct wvu_verdict verdict;
     struct wvu_created event = describe_exec(tracker, &unfollowed, exec, data, time);
+    judge(tracker, &unfollowed, &event.image, &verdict);
+    event.verdict = &verdict;
     if (tracker->unfollowed_alive == 0) { /* its fork was not announced: lost */
         tracker->counters.unfollowed++;
         tracker->unfollowed_alive++;
     }
     tracker->sink.created(tracker->sink.context, &event);
+}
+
+/* A thread that is not the first one calls exec: it goes on as the first, and its own id is free. */
+static void end_caller(struct wvu_tracker *tracker, const struct wvu_process *process,
+                       const struct wvu_sample_exec *exec, uint64_t time)
+{
+    if (exec->tid == 0 || exec->tid == exec->task.pid || process->state != WVU_PROCESS_ANNOUNCED)
+        return;
+    const struct wvu_thread_event event = {
+        .time = process->exec_begun ? process->exec_time : time,
+        .key = process->task.key,
+        .pid = process->task.pid,
+        .tid = exec->tid,
+        .ended = true,
+        .wanted = process->wanted,
+    };
+    tracker->sink.thread(tracker->sink.context, &event);
 }
 
 void wvu_tracker_exec(struct wvu_tracker *tracker, const struct wvu_sample_exec *exec,
@@ -551,13 +615,17 @@ void wvu_tracker_exec(struct wvu_tracker *tracker, const struct wvu_sample_exec 
     }
     if (process->state == WVU_PROCESS_ENDED)
         return;
+    end_caller(tracker, process, exec, time);
     if (process->state == WVU_PROCESS_ANNOUNCED && time <= process->described) {
         process->exec_begun = false; /* the walk saw the new program already */
         release_held(tracker, process, true);
         return;
     }
     renew_task(process, &exec->task);
+    struct wvu_verdict verdict;
     struct wvu_created event = describe_exec(tracker, process, exec, data, time);
+    judge(tracker, process, &event.image, &verdict);
+    event.verdict = &verdict;
     wvu_processes_delist(&tracker->processes, process);
     process->state = WVU_PROCESS_ANNOUNCED;
     tracker->sink.created(tracker->sink.context, &event);
@@ -578,6 +646,7 @@ void wvu_tracker_exit(struct wvu_tracker *tracker, const struct wvu_sample_exit 
         .pid = exit->task.pid,
         .status = exit->status,
         .status_known = true,
+        .wanted = WVU_WANTED_ALL,
     };
     struct wvu_process *process = identify(tracker, &exit->task, time);
     if (process == NULL && tracker->unfollowed_alive != 0) {
@@ -593,6 +662,7 @@ void wvu_tracker_exit(struct wvu_tracker *tracker, const struct wvu_sample_exit 
                                              .held_last = WVU_BLOCK_NONE};
             adopt(&unfollowed, &exit->task);
             announce(tracker, &unfollowed, WVU_CREATE_FOUND, time);
+            event.wanted = unfollowed.wanted;
             tracker->sink.destroyed(tracker->sink.context, &event);
             return;
         }
@@ -662,7 +732,26 @@ void wvu_tracker_image(struct wvu_tracker *tracker, const struct wvu_image *imag
         announce_fork(tracker, process);
     struct wvu_image event = *image;
     event.key = process->task.key;
+    event.wanted = process->wanted;
     tracker->sink.image(tracker->sink.context, &event);
+}
+
+void wvu_tracker_thread(struct wvu_tracker *tracker, const struct wvu_sample_thread *thread,
+                        uint64_t time)
+{
+    const struct wvu_process *process = know(tracker, thread->pid, thread->key, time);
+    if (process != NULL && process->state == WVU_PROCESS_ENDED)
+        return; /* it ended together with its process, whose end was told by another thread */
+    const struct wvu_thread_event event = {
+        .time = time,
+        .key = thread->key,
+        .pid = thread->pid,
+        .tid = thread->tid,
+        .creator_tid = thread->creator_tid,
+        .ended = thread->kind == WVU_SAMPLE_THREAD_EXIT,
+        .wanted = process != NULL ? process->wanted : WVU_WANTED_ALL,
+    };
+    tracker->sink.thread(tracker->sink.context, &event);
 }
 
 uint64_t wvu_tracker_key(const struct wvu_tracker *tracker, uint32_t pid)
@@ -734,6 +823,16 @@ bool wvu_tracker_sync_needs(const struct wvu_tracker *tracker, const struct wvu_
            process->exec_begun;
 }
 
+static void announce_running(struct wvu_tracker *tracker, struct wvu_process *process,
+                             const struct wvu_created *created)
+{
+    struct wvu_verdict verdict;
+    struct wvu_created event = *created;
+    judge(tracker, process, &created->image, &verdict);
+    event.verdict = &verdict;
+    tracker->sink.created(tracker->sink.context, &event);
+}
+
 /* A process that is known: it is alive, and maybe there is more to be told of it. */
 static void see_again(struct wvu_tracker *tracker, struct wvu_process *process,
                       const struct wvu_created *created)
@@ -747,7 +846,7 @@ static void see_again(struct wvu_tracker *tracker, struct wvu_process *process,
     }
     if (tracker->again && process->state == WVU_PROCESS_ANNOUNCED) {
         process->described = created->time;
-        tracker->sink.created(tracker->sink.context, created);
+        announce_running(tracker, process, created);
     }
 }
 
@@ -764,13 +863,16 @@ void wvu_tracker_sync_running(struct wvu_tracker *tracker, const struct wvu_crea
         process = take(tracker, created->task->pid);
     if (created->cause == WVU_CREATE_FOUND)
         tracker->counters.found++;
-    tracker->sink.created(tracker->sink.context, created);
     if (process == NULL) {
+        struct wvu_process unfollowed = {0};
+        adopt(&unfollowed, created->task);
+        announce_running(tracker, &unfollowed, created);
         tracker->counters.unfollowed++;
         tracker->unfollowed_alive++;
         return;
     }
     adopt(process, created->task);
+    announce_running(tracker, process, created);
     process->walk = tracker->walk;
     process->state = WVU_PROCESS_ANNOUNCED;
     process->described = created->time;
@@ -783,6 +885,68 @@ void wvu_tracker_sync_running(struct wvu_tracker *tracker, const struct wvu_crea
 void wvu_tracker_sync_end(struct wvu_tracker *tracker, uint64_t time)
 {
     tracker->sweep_at = time;
+}
+
+/* ---- what is known now ------------------------------------------------------------------------------ */
+
+static bool is_alive(const struct wvu_process *process)
+{
+    return process->state == WVU_PROCESS_WAITING || process->state == WVU_PROCESS_ANNOUNCED;
+}
+
+/* Twice: what a process is as a parent does not depend on its own parent, so it is right after the first round,
+ * and what it is as a child after the second. */
+void wvu_tracker_judge_all(struct wvu_tracker *tracker)
+{
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < tracker->processes.count; i++) {
+            struct wvu_process *process = &tracker->processes.entries[i];
+            if (!is_alive(process))
+                continue;
+            struct wvu_verdict verdict;
+            struct wvu_bytes image = image_of(tracker, process->program);
+            judge(tracker, process, &image, &verdict);
+        }
+    }
+}
+
+static struct wvu_followed followed_of(const struct wvu_process *process)
+{
+    return (struct wvu_followed){
+        .task = &process->task,
+        .task_known = process->task_known,
+        .is_protected = process->is_protected,
+        .wanted = process->wanted,
+    };
+}
+
+void wvu_tracker_each(struct wvu_tracker *tracker,
+                      void (*each)(void *context, const struct wvu_followed *followed),
+                      void *context)
+{
+    for (uint32_t i = 0; i < tracker->processes.count; i++) {
+        const struct wvu_process *process = &tracker->processes.entries[i];
+        if (!is_alive(process))
+            continue;
+        struct wvu_followed followed = followed_of(process);
+        each(context, &followed);
+    }
+}
+
+bool wvu_tracker_find(struct wvu_tracker *tracker, uint32_t pid, uint64_t key,
+                      struct wvu_followed *followed)
+{
+    const struct wvu_process *process = wvu_processes_find(&tracker->processes, pid);
+    if (process == NULL || !is_alive(process) || (key != 0 && process->task.key != key))
+        return false;
+    *followed = followed_of(process);
+    followed->image = image_of(tracker, process->program);
+    return true;
+}
+
+bool wvu_tracker_is_complete(const struct wvu_tracker *tracker)
+{
+    return tracker->unfollowed_alive == 0;
 }
 
 /* ---- life --------------------------------------------------------------------------------------------- */

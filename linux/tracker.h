@@ -8,7 +8,10 @@
  *   - A child that execs right away is announced with the program it runs (Exec). A child that goes on
  *     without exec is announced as its parent's copy (Fork) after WVU_TRACKER_FORK_NS, or sooner, when
  *     it or a child of its does anything else.
+ *   - Its threads begin and end between its announcement and its end. At an exec all threads end but one,
+ *     which goes on as the first; those that end together with the process have no end of their own.
  *   - What cannot be known because events were lost is left out, never guessed.
+ *   - The filter judges a process each time it is announced, before that; what it said stands in each event.
  *
  * Pure C without system calls; all memory is allocated at create. One thread. See tracker.c.
  */
@@ -19,6 +22,7 @@
 #include <stdint.h>
 
 #include "bpf/sample.h"
+#include "filter.h"
 #include "winvirtue/protocol.h"
 #include "winvirtue/status.h"
 
@@ -45,6 +49,7 @@ struct wvu_created {
     struct wvu_bytes exec_name; /* only when it is not the image */
     struct wvu_bytes arguments;
     struct wvu_bytes directory;
+    const struct wvu_verdict *verdict; /* set by the tracker */
 };
 
 struct wvu_destroyed {
@@ -53,6 +58,17 @@ struct wvu_destroyed {
     uint32_t pid;
     uint32_t status; /* as wait(2) gives it */
     bool status_known;
+    uint32_t wanted; /* wvu_verdict.wanted of the process */
+};
+
+struct wvu_thread_event {
+    uint64_t time;
+    uint64_t key; /* of the process */
+    uint32_t pid;
+    uint32_t tid;
+    uint32_t creator_tid;
+    bool ended;
+    uint32_t wanted;
 };
 
 struct wvu_image {
@@ -70,6 +86,7 @@ struct wvu_image {
     uint32_t build_id_size; /* 0: it has none */
     const char *path;
     uint32_t path_size;
+    uint32_t wanted; /* set by the tracker */
 };
 
 /* Where announcements go. What they point to is valid during the call. */
@@ -77,6 +94,9 @@ struct wvu_tracker_sink {
     void (*created)(void *context, const struct wvu_created *event);
     void (*destroyed)(void *context, const struct wvu_destroyed *event);
     void (*image)(void *context, const struct wvu_image *event);
+    void (*thread)(void *context, const struct wvu_thread_event *event);
+    /* What the filter says. NULL: there is none, everything is wanted. */
+    void (*judge)(void *context, const struct wvu_subject *subject, struct wvu_verdict *verdict);
     /* `count` events of a type could not be told because a table was full. */
     void (*lost)(void *context, uint16_t type, uint64_t count);
     void *context;
@@ -116,6 +136,9 @@ void wvu_tracker_exec_begins(struct wvu_tracker *tracker, uint32_t pid, uint64_t
 void wvu_tracker_renamed(struct wvu_tracker *tracker, uint32_t pid, const char *name,
                          uint32_t size);
 void wvu_tracker_image(struct wvu_tracker *tracker, const struct wvu_image *image);
+/* WVU_SAMPLE_THREAD and WVU_SAMPLE_THREAD_EXIT. */
+void wvu_tracker_thread(struct wvu_tracker *tracker, const struct wvu_sample_thread *thread,
+                        uint64_t time);
 /* The key of a process that is followed; 0 otherwise. */
 uint64_t wvu_tracker_key(const struct wvu_tracker *tracker, uint32_t pid);
 
@@ -137,6 +160,31 @@ bool wvu_tracker_sync_needs(const struct wvu_tracker *tracker, const struct wvu_
 /* `created` with its cause; its time is when it was looked at. */
 void wvu_tracker_sync_running(struct wvu_tracker *tracker, const struct wvu_created *created);
 void wvu_tracker_sync_end(struct wvu_tracker *tracker, uint64_t time);
+
+/* ---- what is known now ---------------------------------------------------------------------------- */
+
+/* The filter changed: judges all processes anew. */
+void wvu_tracker_judge_all(struct wvu_tracker *tracker);
+
+/* What is known of a process that is alive. */
+struct wvu_followed {
+    const struct wvu_sample_task
+        *task; /* of which, when task_known is false, only pid and key are known */
+    bool task_known;
+    bool is_protected;
+    uint32_t wanted;
+    struct wvu_bytes image;
+};
+
+/* Calls `each` for every process that is followed and alive, without its image. */
+void wvu_tracker_each(struct wvu_tracker *tracker,
+                      void (*each)(void *context, const struct wvu_followed *followed),
+                      void *context);
+/* False when there is no such process. The image is valid until the next call. `key` 0: whoever has the pid. */
+bool wvu_tracker_find(struct wvu_tracker *tracker, uint32_t pid, uint64_t key,
+                      struct wvu_followed *followed);
+/* True when every process is followed: none found the table full. */
+bool wvu_tracker_is_complete(const struct wvu_tracker *tracker);
 
 void wvu_tracker_read_counters(const struct wvu_tracker *tracker,
                                struct wvu_tracker_counters *counters);

@@ -24,10 +24,12 @@ typedef __u16 uint16_t;
 typedef __u32 uint32_t;
 typedef __u64 uint64_t;
 typedef _Bool bool;
+#define false 0
+#define true 1
 #define NULL ((void *)0)
 
 /* Values of the BPF and kernel user interface: they never change. */
-enum { BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_PERF_EVENT_ARRAY = 4 };
+enum { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_PERF_EVENT_ARRAY = 4 };
 #define BPF_F_MMAPABLE    (1u << 10)
 #define BPF_F_CURRENT_CPU 0xffffffffull
 
@@ -35,6 +37,7 @@ enum { BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_PERF_EVENT_ARRAY = 4 };
 #define SIGNAL_GROUP_EXIT 0x00000004
 #define PIDTYPE_SID       3
 #define ENOSPC            28
+#define SIGKILL           9
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -98,6 +101,7 @@ struct super_block {
 
 struct inode {
     unsigned long i_ino;
+    __u32 i_generation;
     struct super_block *i_sb;
 };
 

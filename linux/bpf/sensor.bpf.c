@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * The sensor's programs in the kernel: processes that fork, exec and exit, modules that are loaded, and
- * the walk over what runs already.
+ * The sensor's programs in the kernel: processes that fork, exec and exit, their threads, modules that are
+ * loaded, programs that may not run, and the walk over what runs already.
  *
  * Who calls them: the kernel's scheduler tracepoints, in the context of the task that forks, execs or
  * exits, not preemptible; the iterator in the context of the source's thread. Nothing here waits.
@@ -31,6 +31,13 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 /* 1: the source sleeps and wants the bell. Written by both sides; a race costs one wake-up. */
 volatile __u32 wvu_bell_armed = 0;
 
+/* 1: somebody wants to hear of threads. Written by the source. */
+volatile __u32 wvu_threads_wanted = 0;
+
+/* How many entries wvu_denied_files has; and the processes that no rule may end: the sensor and its reader. */
+volatile __u32 wvu_denied_count = 0;
+volatile __u32 wvu_spared[2] = {};
+
 /* The sizes of these maps are set to the number of possible CPUs before they are made. */
 struct {
     __uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
@@ -51,6 +58,13 @@ struct {
     __type(key, __u32);
     __type(value, struct wvu_cpu_counters);
 } wvu_counters SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, WVU_DENIED_MAX);
+    __type(key, struct wvu_denied_file);
+    __type(value, struct wvu_denied);
+} wvu_denied_files SEC(".maps");
 
 /* Where an exec sample is put together. An array indexed by CPU, because the values of a per-CPU map
  * end at 32 KiB. `busy` is for kernels whose tracepoints can be preempted (PREEMPT_RT). */
@@ -91,7 +105,8 @@ static __always_inline void count(__u32 kind, bool full)
         counters->failed[kind & 7]++;
 }
 
-static __always_inline void send(void *ctx, void *sample, __u64 size, __u32 kind)
+/* 0: it is in the ring. */
+static __always_inline long send(void *ctx, void *sample, __u64 size, __u32 kind)
 {
     long error = bpf_perf_event_output(ctx, &wvu_rings, BPF_F_CURRENT_CPU, sample, size);
     if (error != 0)
@@ -101,6 +116,7 @@ static __always_inline void send(void *ctx, void *sample, __u64 size, __u32 kind
         wvu_bell_armed = 0;
         bpf_perf_event_output(ctx, &wvu_bells, BPF_F_CURRENT_CPU, &ring, sizeof(ring));
     }
+    return error;
 }
 
 /* ---- who ------------------------------------------------------------------------------------------ */
@@ -159,13 +175,31 @@ static __always_inline void add_current(struct wvu_sample_task *to)
 
 /* ---- fork ------------------------------------------------------------------------------------------- */
 
+/* `creator` 0: it ends. */
+static __always_inline void send_thread(void *ctx, const struct task_struct *task, __u32 kind,
+                                        __u32 creator)
+{
+    struct wvu_sample_thread sample = {
+        .kind = kind,
+        .pid = task->tgid,
+        .key = key_of(task->group_leader, task->tgid),
+        .tid = task->pid,
+        .creator_tid = creator,
+    };
+
+    send(ctx, &sample, sizeof(sample), kind);
+}
+
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(wvu_on_fork, struct task_struct *creator, struct task_struct *child)
 {
     struct wvu_sample_task sample;
 
-    if (child->pid != child->tgid)
-        return 0; /* a thread */
+    if (child->pid != child->tgid) {
+        if (wvu_threads_wanted != 0)
+            send_thread(ctx, child, WVU_SAMPLE_THREAD, creator->pid);
+        return 0;
+    }
     describe(&sample, child, WVU_SAMPLE_FORK);
     add_current(&sample);
     send(ctx, &sample, sizeof(sample), WVU_SAMPLE_FORK);
@@ -293,6 +327,28 @@ static __always_inline void read_program(struct wvu_sample_exec *sample, const s
     sample->device_minor = inode->i_sb->s_dev & 0xFFFFF;
 }
 
+/* A program that may not run gets its signal here, on the way to its first instruction: the kernel has set up
+ * its memory and registers, and looks for signals once more before it returns to user mode. Kernels never let
+ * process 1 be killed; they differ in when they say so. */
+static __always_inline bool prevent(const struct task_struct *task, const struct mm_struct *mm)
+{
+    const struct inode *inode = mm->exe_file != NULL ? mm->exe_file->f_inode : NULL;
+    struct wvu_denied_file file;
+    const struct wvu_denied *denied;
+    __u32 pid = task->tgid;
+
+    if (inode == NULL || pid == 1 || pid == wvu_spared[0] || pid == wvu_spared[1])
+        return false;
+    file.inode = inode->i_ino;
+    file.device_major = inode->i_sb->s_dev >> 20;
+    file.device_minor = inode->i_sb->s_dev & 0xFFFFF;
+    denied = bpf_map_lookup_elem(&wvu_denied_files, &file);
+    if (denied == NULL ||
+        (denied->has_generation != 0 && denied->generation != inode->i_generation))
+        return false;
+    return bpf_send_signal(SIGKILL) == 0;
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(wvu_on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
@@ -300,19 +356,24 @@ int BPF_PROG(wvu_on_exec, struct task_struct *task, int old_pid, struct linux_bi
     struct exec_scratch *scratch = bpf_map_lookup_elem(&wvu_scratch, &cpu);
     const struct mm_struct *mm = task->mm;
     struct wvu_sample_exec *sample;
+    bool prevented = false;
     __u32 offset;
     long length;
 
+    if (wvu_denied_count != 0 && mm != NULL)
+        prevented = prevent(task, mm);
     if (scratch == NULL || mm == NULL || scratch->busy != 0) {
         count(WVU_SAMPLE_EXEC, 0);
+        if (prevented)
+            count(WVU_SAMPLE_NONE, 0);
         return 0;
     }
     scratch->busy = 1;
     sample = &scratch->sample;
     describe(&sample->task, task, WVU_SAMPLE_EXEC);
     add_current(&sample->task);
-    sample->flags = 0;
-    sample->reserved = 0;
+    sample->flags = prevented ? WVU_EXEC_PREVENTED : 0;
+    sample->tid = old_pid;
     sample->arguments_size = 0;
     sample->arguments_head = 0;
     read_program(sample, mm);
@@ -339,7 +400,8 @@ int BPF_PROG(wvu_on_exec, struct task_struct *task, int old_pid, struct linux_bi
         length = 0;
     offset += length;
 
-    send(ctx, sample, sizeof(*sample) + offset, WVU_SAMPLE_EXEC);
+    if (send(ctx, sample, sizeof(*sample) + offset, WVU_SAMPLE_EXEC) != 0 && prevented)
+        count(WVU_SAMPLE_NONE, 0);
     scratch->busy = 0;
     return 0;
 }
@@ -356,8 +418,11 @@ int BPF_PROG(wvu_on_exit, struct task_struct *task)
     const struct signal_struct *signal = task->signal;
     const struct task_struct *leader = task->group_leader;
 
-    if (signal->live.counter != 0)
-        return 0; /* other threads go on */
+    if (signal->live.counter != 0) { /* other threads go on */
+        if (wvu_threads_wanted != 0)
+            send_thread(ctx, task, WVU_SAMPLE_THREAD_EXIT, 0);
+        return 0;
+    }
     describe(&sample.task, leader, WVU_SAMPLE_EXIT);
     add_current(&sample.task);
     sample.status =
@@ -406,9 +471,9 @@ int wvu_each_task(struct bpf_iter__task *ctx)
 
     if (task == NULL || task->pid != task->tgid)
         return 0;
-    if (task->signal->live.counter == 0)
-        return 0; /* dead, not waited for yet: its exit was told, or will be */
     describe(&line.task, task, WVU_SAMPLE_TASK);
+    if (task->signal->live.counter == 0)
+        line.task.flags |= WVU_TASK_DEAD; /* not waited for yet: its exit was told, or will be */
     line.task.creator_pid = 0;
     line.task.creator_tid = 0;
     line.start_time = task->start_time;

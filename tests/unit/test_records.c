@@ -243,6 +243,15 @@ static void samples_of_each_kind(void **state)
     assert_string_equal(sample.module.name, "ext4");
     module.build_id_size = 21;
     assert_false(wvu_records_sample(build_sample(&module, sizeof module, 0), &sample));
+    struct wvu_sample_thread thread = {.kind = WVU_SAMPLE_THREAD, .tid = 77, .creator_tid = 5};
+    assert_true(wvu_records_sample(build_sample(&thread, sizeof thread, 0), &sample));
+    assert_int_equal(sample.thread.tid, 77);
+    assert_int_equal(sample.thread.creator_tid, 5);
+    assert_false(wvu_records_sample(build_sample(&thread, sizeof thread - 8, 0), &sample));
+    thread.kind = WVU_SAMPLE_THREAD_EXIT;
+    assert_true(wvu_records_sample(build_sample(&thread, sizeof thread, 0), &sample));
+    thread.kind = WVU_SAMPLE_TASK; /* never in a ring */
+    assert_false(wvu_records_sample(build_sample(&thread, sizeof thread, 0), &sample));
 }
 
 static struct wvu_sample_exec exec_with(uint16_t name, uint16_t directory, uint32_t arguments)

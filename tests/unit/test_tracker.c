@@ -5,6 +5,7 @@
  *     + pid Cause path [arguments] exec=name cwd=directory     created
  *     i pid path                                               image
  *     - pid status                                             destroyed (? when it is not known)
+ *     t+ pid tid by creator, t- pid tid                        a thread began, ended
  *     lost type count
  */
 #include <setjmp.h>
@@ -26,6 +27,8 @@ static struct {
     uint64_t now;
     uint32_t generation; /* makes the key of a pid that is used again another one */
     bool show_parents;
+    bool show_wanted;
+    bool shuns_parent; /* the filter: who is a child of /bin/shunned is not wanted */
     char log[65536];
     size_t length;
     struct wvu_created last;
@@ -74,6 +77,15 @@ static void on_created(void *context, const struct wvu_created *event)
         say(" cwd=%.*s", (int)event->directory.size, (const char *)event->directory.bytes);
     if (world.show_parents)
         say(" parent=%u creator=%u", event->task->parent_pid, event->task->creator_pid);
+    if (world.show_wanted)
+        say(" wanted=%x", event->verdict->wanted);
+    say("\n");
+}
+
+static void say_wanted(uint32_t wanted)
+{
+    if (world.show_wanted)
+        say(" wanted=%x", wanted);
     say("\n");
 }
 
@@ -81,16 +93,48 @@ static void on_destroyed(void *context, const struct wvu_destroyed *event)
 {
     (void)context;
     if (event->status_known)
-        say("- %u %u\n", event->pid, event->status);
+        say("- %u %u", event->pid, event->status);
     else
-        say("- %u ?\n", event->pid);
+        say("- %u ?", event->pid);
+    say_wanted(event->wanted);
 }
 
 static void on_image(void *context, const struct wvu_image *event)
 {
     (void)context;
     assert_true(event->key != 0);
-    say("i %u %.*s\n", event->pid, (int)event->path_size, event->path);
+    say("i %u %.*s", event->pid, (int)event->path_size, event->path);
+    say_wanted(event->wanted);
+}
+
+static void on_thread(void *context, const struct wvu_thread_event *event)
+{
+    (void)context;
+    assert_true(event->key != 0);
+    if (event->ended)
+        say("t- %u %u", event->pid, event->tid);
+    else
+        say("t+ %u %u by %u", event->pid, event->tid, event->creator_tid);
+    say_wanted(event->wanted);
+}
+
+/* A filter: of /bin/muted nothing is wanted, and of the children of /bin/shunned, when that is asked for;
+ * /bin/guarded is protected. */
+static bool runs(const struct wvu_subject *subject, const char *path)
+{
+    return subject->image_size == strlen(path) &&
+           memcmp(subject->image, path, subject->image_size) == 0;
+}
+
+static void on_judge(void *context, const struct wvu_subject *subject, struct wvu_verdict *verdict)
+{
+    (void)context;
+    bool shunned = world.shuns_parent && subject->parent_matches != 0;
+    *verdict = (struct wvu_verdict){
+        .wanted = runs(subject, "/bin/muted") || shunned ? 0 : WVU_WANTED_ALL,
+        .as_parent = runs(subject, "/bin/shunned") ? 1 : 0,
+        .is_protected = runs(subject, "/bin/guarded"),
+    };
 }
 
 static void on_lost(void *context, uint16_t type, uint64_t count)
@@ -258,7 +302,7 @@ static void begin_with(uint32_t processes, uint32_t blocks)
     const struct wvu_tracker_settings settings = {
         .processes = processes,
         .blocks = blocks,
-        .sink = {on_created, on_destroyed, on_image, on_lost, NULL},
+        .sink = {on_created, on_destroyed, on_image, on_thread, on_judge, on_lost, NULL},
     };
     memset(&world, 0, sizeof world);
     world.now = 1000 * MS;
@@ -805,6 +849,14 @@ static void check_image(void *context, const struct wvu_image *event)
     assert_false(seen[life].destroyed);
 }
 
+static void check_thread(void *context, const struct wvu_thread_event *event)
+{
+    (void)context;
+    uint32_t life = find_life(event->key, event->pid);
+    assert_true(seen[life].created);
+    assert_false(seen[life].destroyed);
+}
+
 static void check_lost(void *context, uint16_t type, uint64_t count)
 {
     (void)context;
@@ -881,6 +933,18 @@ static void machine_exits(struct machine *machine, uint32_t life)
     }
 }
 
+static void machine_threads(struct machine *machine, uint32_t life)
+{
+    struct wvu_sample_thread thread = {
+        .kind = roll(machine, 2) == 0 ? WVU_SAMPLE_THREAD : WVU_SAMPLE_THREAD_EXIT,
+        .pid = machine->lives[life].task.pid,
+        .key = machine->lives[life].task.key,
+        .tid = 5000,
+    };
+    if (is_told(machine))
+        wvu_tracker_thread(world.tracker, &thread, tick());
+}
+
 static void machine_is_walked(struct machine *machine)
 {
     wvu_tracker_sync_begin(world.tracker, false);
@@ -906,7 +970,7 @@ static void machine_does_something(struct machine *machine)
     uint32_t other = roll(machine, LIVES);
     if (!machine->lives[life].alive)
         life = 0; /* init never ends */
-    switch (roll(machine, 8)) {
+    switch (roll(machine, 9)) {
     case 0:
     case 1:
         if (!machine->lives[other].alive)
@@ -925,10 +989,175 @@ static void machine_does_something(struct machine *machine)
         if (is_told(machine))
             maps(machine->lives[life].task.pid, "/lib/a.so");
         break;
+    case 7:
+        machine_threads(machine, life);
+        break;
     default:
         time_passes(roll(machine, 20) * MS);
         break;
     }
+}
+
+/* ---- threads ---------------------------------------------------------------------------------------- */
+
+static void thread_of(uint32_t kind, uint32_t pid, uint32_t tid, uint32_t creator)
+{
+    const struct wvu_sample_thread thread = {
+        .kind = kind,
+        .pid = pid,
+        .key = key_of(pid),
+        .tid = tid,
+        .creator_tid = creator,
+    };
+    wvu_tracker_thread(world.tracker, &thread, tick());
+}
+
+static void begins_thread(uint32_t pid, uint32_t tid, uint32_t creator)
+{
+    thread_of(WVU_SAMPLE_THREAD, pid, tid, creator);
+}
+
+static void ends_thread(uint32_t pid, uint32_t tid)
+{
+    thread_of(WVU_SAMPLE_THREAD_EXIT, pid, tid, 0);
+}
+
+static void threads_are_told_between_their_process_s_start_and_end(void **state)
+{
+    (void)state;
+    forks(1, 10);
+    begins_thread(10, 11, 10); /* so it goes on with its parent's program */
+    begins_thread(10, 12, 11);
+    ends_thread(10, 11);
+    exits(10, 0);
+    heard("+ 10 Fork /sbin/init [w|]\n"
+          "t+ 10 11 by 10\n"
+          "t+ 10 12 by 11\n"
+          "t- 10 11\n"
+          "- 10 0\n");
+    ends_thread(10, 12); /* it found, a moment too early, that it was not the last one */
+    heard("");
+}
+
+static void a_thread_of_somebody_unknown(void **state)
+{
+    (void)state;
+    begins_thread(10, 11, 10);
+    heard("+ 10 Found\n"
+          "t+ 10 11 by 10\n");
+}
+
+static void a_thread_that_calls_exec_becomes_the_first(void **state)
+{
+    (void)state;
+    execs(10, 1, "/bin/a", "a|");
+    heard("+ 10 Exec /bin/a [a|] cwd=/\n"
+          "i 10 /bin/a\n");
+    begins_thread(10, 11, 10);
+    ends_thread(10, 10);
+    begins_exec(10);
+    struct wvu_sample_exec exec = {.task = task_of(10, 1), .tid = 11, .file_name_size = 6};
+    exec.task.kind = WVU_SAMPLE_EXEC;
+    wvu_tracker_exec(world.tracker, &exec, "/bin/b", tick());
+    heard("t+ 10 11 by 10\n"
+          "t- 10 10\n"
+          "t- 10 11\n"
+          "+ 10 Exec /bin/b\n");
+}
+
+static void threads_of_processes_without_room_are_told(void **state)
+{
+    end(state);
+    begin_with(64, 64);
+    for (uint32_t pid = 100; pid < 165; pid++)
+        execs(pid, 0, "/bin/a", "a|");
+    world.length = 0;
+    begins_thread(164, 1000, 164);
+    heard("t+ 164 1000 by 164\n");
+    assert_false(wvu_tracker_is_complete(world.tracker));
+}
+
+/* ---- the filter ------------------------------------------------------------------------------------- */
+
+static void all_events_of_a_process_have_its_verdict(void **state)
+{
+    (void)state;
+    world.show_wanted = true;
+    forks(1, 10);
+    begins_exec(10);
+    maps(10, "/bin/muted");
+    finishes_exec(10, 1, "/bin/muted", "m|");
+    begins_thread(10, 11, 10);
+    forks(10, 20);
+    maps(20, "/lib/a.so"); /* a child runs the same program */
+    exits(20, 0);
+    execs(10, 1, "/bin/b", "b|"); /* another program, another verdict */
+    exits(10, 0);
+    heard("+ 10 Exec /bin/muted [m|] cwd=/ wanted=0\n"
+          "i 10 /bin/muted wanted=0\n"
+          "t+ 10 11 by 10 wanted=0\n"
+          "+ 20 Fork /bin/muted [m|] wanted=0\n"
+          "i 20 /lib/a.so wanted=0\n"
+          "- 20 0 wanted=0\n"
+          "+ 10 Exec /bin/b [b|] cwd=/ wanted=ffffffff\n"
+          "i 10 /bin/b wanted=ffffffff\n"
+          "- 10 0 wanted=ffffffff\n");
+}
+
+static void a_child_is_judged_by_what_its_parent_runs(void **state)
+{
+    (void)state;
+    world.show_wanted = true;
+    world.shuns_parent = true;
+    execs(10, 1, "/bin/shunned", "s|");
+    forks(10, 20);
+    execs(20, 10, "/bin/a", "a|");
+    forks(20, 30);
+    execs(30, 20, "/bin/a", "a|");
+    heard("+ 10 Exec /bin/shunned [s|] cwd=/ wanted=ffffffff\n"
+          "i 10 /bin/shunned wanted=ffffffff\n"
+          "+ 20 Exec /bin/a [a|] cwd=/ wanted=0\n"
+          "i 20 /bin/a wanted=0\n"
+          "+ 30 Exec /bin/a [a|] cwd=/ wanted=ffffffff\n"
+          "i 30 /bin/a wanted=ffffffff\n");
+}
+
+static void a_new_filter_judges_all(void **state)
+{
+    (void)state;
+    execs(30, 1, "/bin/shunned", "s|");
+    forks(30, 10); /* whose place in the table is before its parent's, or after: both work */
+    execs(10, 30, "/bin/guarded", "a|");
+    struct wvu_followed followed;
+    assert_true(wvu_tracker_find(world.tracker, 10, key_of(10), &followed));
+    assert_int_equal(followed.wanted, WVU_WANTED_ALL);
+    assert_true(followed.is_protected);
+    assert_int_equal(followed.image.size, strlen("/bin/guarded"));
+    world.shuns_parent = true;
+    wvu_tracker_judge_all(world.tracker);
+    assert_true(wvu_tracker_find(world.tracker, 10, 0, &followed));
+    assert_int_equal(followed.wanted, 0);
+    assert_false(wvu_tracker_find(world.tracker, 10, key_of(11), &followed));
+    assert_false(wvu_tracker_find(world.tracker, 11, 0, &followed));
+}
+
+static void count_one(void *context, const struct wvu_followed *followed)
+{
+    uint64_t *sum = context;
+    *sum += followed->task->pid;
+}
+
+static void the_list_has_who_lives(void **state)
+{
+    (void)state;
+    uint64_t sum = 0;
+    forks(1, 10); /* not announced, and alive */
+    execs(20, 1, "/bin/a", "a|");
+    execs(30, 1, "/bin/a", "a|");
+    exits(30, 0);
+    maps(40, "/lib/a.so"); /* nobody knows who this is */
+    wvu_tracker_each(world.tracker, count_one, &sum);
+    assert_int_equal(sum, 1 + 10 + 20);
 }
 
 /* Every process that lived was created and ended, once, in order, however much was lost. */
@@ -943,7 +1172,8 @@ static void the_rules_hold_whatever_comes(void **state)
         const struct wvu_tracker_settings settings = {
             .processes = seed % 3 != 0 ? 256 : 80,
             .blocks = seed % 5 != 0 ? 512 : 40,
-            .sink = {check_created, check_destroyed, check_image, check_lost, NULL},
+            .sink = {check_created, check_destroyed, check_image, check_thread, NULL, check_lost,
+                     NULL},
         };
         assert_int_equal(wvu_tracker_create(&settings, &world.tracker), WVU_STATUS_OK);
         seen_count = 0;
@@ -1006,6 +1236,14 @@ int main(void)
         TEST(somebody_new_is_told_of_all),
         TEST(a_full_table_delays_nothing),
         TEST(without_blocks_programs_are_forgotten_and_images_lost),
+        TEST(threads_are_told_between_their_process_s_start_and_end),
+        TEST(a_thread_of_somebody_unknown),
+        TEST(a_thread_that_calls_exec_becomes_the_first),
+        TEST(threads_of_processes_without_room_are_told),
+        TEST(all_events_of_a_process_have_its_verdict),
+        TEST(a_child_is_judged_by_what_its_parent_runs),
+        TEST(a_new_filter_judges_all),
+        TEST(the_list_has_who_lives),
         TEST(the_rules_hold_whatever_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
