@@ -581,7 +581,7 @@ void wvu_queue_count_loss(struct wvu_queue *queue, uint16_t cause, uint16_t type
 
 /* What is told and the number it is told with are taken in one step: whoever takes a number after
  * this one knows that the losses before it come first. Making room can itself lose something: then
- * there is a gap that carries them. */
+ * there is a gap that carries them, or has told them already. */
 wvu_status wvu_queue_reserve_losses(struct wvu_queue *queue, struct wvu_record **out)
 {
     wvu_status status = WVU_STATUS_AGAIN;
@@ -592,7 +592,7 @@ wvu_status wvu_queue_reserve_losses(struct wvu_queue *queue, struct wvu_record *
         uint32_t size = ledger_record_size(ledger);
         if (!make_room(queue, SLOT + size)) {
             status = WVU_STATUS_BUSY;
-        } else if (ledger->first == 0) {
+        } else if (ledger->total != 0 && ledger->first == 0) {
             uint64_t sequence;
             struct slot *slot = append(queue, WVU_EVENT_INDEX_EventsLost, size, &sequence);
             ledger_tell(ledger, sequence, record_of(slot));

@@ -27,6 +27,12 @@ static void take_all(struct fixture *f)
     deliver(f);
 }
 
+static void take_part(struct fixture *f, uint32_t capacity)
+{
+    check_equal(wvu_queue_take(f->queue, f->buffer, capacity, &f->info), WVU_STATUS_OK);
+    check(f->info.bytes <= capacity);
+}
+
 static void check_empty(struct fixture *f)
 {
     check_equal(take(f), WVU_STATUS_AGAIN);
@@ -252,6 +258,31 @@ SIMULATED(losses_without_numbers_ride_along_with_a_kept_record)
     check_empty(&f);
 }
 
+/* Making room for a record of their own loses one event and keeps the next: the gap between has told them. */
+SIMULATED(losses_without_numbers_are_told_once)
+{
+    const uint32_t fit = MIN_BYTES / (8 + SMALL);
+    struct fixture f;
+    struct wvu_record *record;
+
+    begin(&f, 4096, MIN_BYTES);
+    put_many(&f, 1);
+    put_many_of(&f, P, 1);
+    put_many(&f, fit - 2);
+    wvu_queue_count_loss(f.queue, WVU_LOSS_KERNEL_RING, OTHER, 9);
+    wvu_queue_count_loss(f.queue, WVU_LOSS_KERNEL_RING, P, 8);
+    check_equal(wvu_queue_reserve_losses(f.queue, &record), WVU_STATUS_AGAIN);
+    check(record == NULL);
+    check_equal(counters_of(&f).accepted, fit);
+    check_equal(counters_of(&f).lost, 1);
+    take_part(&f, 40000);
+    check_stream(&f, GAP(1, 1), RUN(2, f.info.last_sequence));
+    check_equal(loss_of(taken(&f, 0), WVU_LOSS_KERNEL_RING, OTHER), 9);
+    check_equal(loss_of(taken(&f, 0), WVU_LOSS_KERNEL_RING, P), 8);
+    check_equal(wvu_queue_reserve_losses(f.queue, &record), WVU_STATUS_AGAIN);
+    end(&f);
+}
+
 /* The gap that told them goes with the record behind it: they are told with the larger one. */
 SIMULATED(a_lost_gap_pays_its_counts_back)
 {
@@ -319,12 +350,6 @@ SIMULATED(a_report_of_losses_that_is_lost_is_told_again)
 }
 
 /* ---- taking in parts --------------------------------------------------------------------------------------- */
-
-static void take_part(struct fixture *f, uint32_t capacity)
-{
-    check_equal(wvu_queue_take(f->queue, f->buffer, capacity, &f->info), WVU_STATUS_OK);
-    check(f->info.bytes <= capacity);
-}
 
 SIMULATED(a_take_ends_anywhere)
 {
@@ -663,6 +688,7 @@ int main(void)
         cmocka_unit_test(the_largest_record_is_kept_in_the_smallest_reserve),
         cmocka_unit_test(losses_merge_when_nothing_is_kept_any_more),
         cmocka_unit_test(losses_without_numbers_ride_along_with_a_kept_record),
+        cmocka_unit_test(losses_without_numbers_are_told_once),
         cmocka_unit_test(a_lost_gap_pays_its_counts_back),
         cmocka_unit_test(a_report_of_losses_is_kept),
         cmocka_unit_test(a_report_of_losses_that_is_lost_is_told_again),
