@@ -34,7 +34,8 @@ def test_stop_is_the_last_event(session):
     e2e.check_spawned(events, spawned)
     stopped = [event["ProbeName"] for event in events
                if event["sensor_type"] == "ProbeStateChanged" and event["State"] == "Stopped"]
-    e2e.equal(sorted(stopped), ["ImageLoad", "ProcessCreate"], "the probes that were stopped")
+    e2e.equal(sorted(stopped), ["ImageLoad", "ProcessCreate", "ProcessListValidation", "ThreadCreate"],
+              "the probes that were stopped")
 
 
 def test_stop_with_nobody_connected(session):
@@ -98,7 +99,8 @@ def test_first_events(session):
     e2e.check(os.uname().release in start["SystemVersion"], f"the kernel: {start['SystemVersion']}")
     running = {event["ProbeName"]: event["State"] for event in reader.events()
                if event["sensor_type"] == "ProbeStateChanged"}
-    e2e.equal(running, {"ImageLoad": "Running", "ProcessCreate": "Running"}, "the probes' states")
+    e2e.equal(running, dict.fromkeys(("ImageLoad", "ProcessCreate", "ProcessListValidation",
+                                      "ThreadCreate"), "Running"), "the probes' states")
 
 
 def test_processes_that_run_already(session):
@@ -256,7 +258,7 @@ def test_service_manager_is_told(session):
                 if all(word in text for word in words):
                     return text
 
-        told(["READY=1", "STATUS=2 of 2 probes run; no reader"])
+        told(["READY=1", "STATUS=4 of 4 probes run; no reader"])
         with wire.Port(sensor.run_dir):
             told([f"reader: process {os.getpid()}"])
         told(["no reader"])
