@@ -63,7 +63,7 @@ struct nt_registry_key {
     struct nt_object *object;
     UNICODE_STRING path;
     bool deleted;
-    UNICODE_STRING *kept; /* what CmCallbackGetKeyObjectID gave away */
+    UNICODE_STRING kept; /* what CmCallbackGetKeyObjectID gave away; no buffer: nothing */
 };
 
 /* ---- keys ------------------------------------------------------------------------------------------ */
@@ -82,8 +82,7 @@ void nt_key_free(struct nt_registry_key *key)
 {
     nt_object_drop(key->object);
     nt_string_free(&key->path);
-    if (key->kept != NULL)
-        nt_pool_give_back(key->kept, "CmCallbackGetKeyObjectID");
+    nt_string_free(&key->kept);
     free(key);
 }
 
@@ -241,9 +240,10 @@ static struct nt_registry_key *key_for(int64_t cookie, const void *object)
     return nt_object_check(object, NT_KEY)->body;
 }
 
-static UNICODE_STRING *copy_path(const struct nt_registry_key *key, const char *kind)
+static UNICODE_STRING *copy_path(const struct nt_registry_key *key)
 {
-    UNICODE_STRING *name = nt_pool_take(sizeof *name + key->path.Length, NAME_TAG, true, kind);
+    UNICODE_STRING *name = nt_pool_take(sizeof *name + key->path.Length, NAME_TAG, true,
+                                        "CmCallbackReleaseKeyObjectIDEx");
     *name = key->path;
     name->Buffer = (WCHAR *)(void *)(name + 1);
     memcpy(name->Buffer, key->path.Buffer, key->path.Length);
@@ -261,7 +261,7 @@ static NTAPI NTSTATUS CmCallbackGetKeyObjectIDEx(const int64_t *cookie, void *ob
     if (id != NULL)
         *id = (uintptr_t)key;
     if (name != NULL)
-        *name = copy_path(key, "CmCallbackReleaseKeyObjectIDEx");
+        *name = copy_path(key);
     return STATUS_SUCCESS;
 }
 
@@ -274,14 +274,14 @@ static NTAPI NTSTATUS CmCallbackGetKeyObjectID(const int64_t *cookie, void *obje
                                                const UNICODE_STRING **name)
 {
     struct nt_registry_key *key = key_for(*cookie, object);
-    if (key->kept == NULL && key->deleted)
+    if (key->kept.Buffer == NULL && key->deleted)
         return STATUS_KEY_DELETED;
-    if (key->kept == NULL)
-        key->kept = copy_path(key, "CmCallbackGetKeyObjectID");
+    if (key->kept.Buffer == NULL)
+        key->kept = nt_string(key->path.Buffer, key->path.Length);
     if (id != NULL)
         *id = (uintptr_t)key;
     if (name != NULL)
-        *name = key->kept; /* "a stale copy", when the key was renamed */
+        *name = &key->kept; /* "a stale copy", when the key was renamed */
     return STATUS_SUCCESS;
 }
 
