@@ -925,10 +925,6 @@ static void make_processes(void)
     nt_string_free(&image);
 }
 
-struct all_processes {
-    const struct processes *processes;
-};
-
 static bool all_came(void *context)
 {
     const struct processes *processes = context;
@@ -983,8 +979,13 @@ static void failures(const char *path, uint32_t scale)
         operate(world, &delete);
         routine = nt_failed_routine();
         nt_fail_call(0);
+        (void)nt_reader_until(&world->reader, has_come, world);
+        if (nt_disconnected(world->reader.client)) { /* a send failed: readers connect again */
+            nt_reader_disconnect(&world->reader);
+            nt_must_connect(&world->reader, &world->stream);
+        }
         nt_require(nt_reader_until(&world->reader, has_come, world), "%s failed: no event",
-                   routine);
+                   routine != NULL ? routine : "nothing");
         nt_key_free(key);
     } while (routine != NULL && n < scale);
     nt_require(routine == NULL && n > 2, "%llu calls is not to be believed", (unsigned long long)n);
