@@ -278,7 +278,7 @@ static enum step back_off(struct reader *r, int *backoff_ms)
 static void run_live(struct reader *r)
 {
     char name[256];
-    r->port_name = system_port_name(r->options.run_dir, name, sizeof name);
+    r->port_name = system_port_name(r->options.run_dir, "WVUPort", name, sizeof name);
     int backoff_ms = BACKOFF_FIRST_MS;
     int said = WVU_STATUS_OK;
     bool connected_before = false;

@@ -1,5 +1,5 @@
 /*
- * What ntfltmgr asks of the system it runs on, besides stop.h: system_posix.c, system_windows.c. One
+ * What ntfltmgr and wvuctl ask of the system they run on, besides stop.h: system_posix.c, system_windows.c. One
  * thread.
  *
  * Paths and arguments are UTF-8 on Windows and bytes elsewhere.
@@ -52,8 +52,8 @@ FILE *system_open_stream(const char *path);
 bool system_is_terminal(int fd);
 int64_t system_now_ms(void); /* monotonic */
 
-/* The name of the sensor's port, for messages. */
-const char *system_port_name(const char *run_dir, char *buffer, size_t size);
+/* The name of the sensor's port ("WVUPort", "WVUCommand"), for messages. */
+const char *system_port_name(const char *run_dir, const char *port, char *buffer, size_t size);
 /* Why there is no connection, and what to do; NULL: as wvu_strerror says. */
 const char *system_connect_advice(int status);
 

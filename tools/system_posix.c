@@ -1,5 +1,5 @@
 /*
- * What ntfltmgr asks of Linux. Called by main and by what reads and writes; one thread.
+ * What ntfltmgr and wvuctl ask of Linux. Called by main and by what reads and writes; one thread.
  */
 #define _GNU_SOURCE
 #include "system.h"
@@ -89,9 +89,9 @@ int64_t system_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-const char *system_port_name(const char *run_dir, char *buffer, size_t size)
+const char *system_port_name(const char *run_dir, const char *port, char *buffer, size_t size)
 {
-    (void)snprintf(buffer, size, "%s/WVUPort", run_dir != NULL ? run_dir : "/run/winvirtue");
+    (void)snprintf(buffer, size, "%s/%s", run_dir != NULL ? run_dir : "/run/winvirtue", port);
     return buffer;
 }
 
@@ -103,7 +103,8 @@ const char *system_connect_advice(int status)
     case WVU_STATUS_ACCESS_DENIED:
         return "access is denied (be root, or in the group that the sensor's configuration names)";
     case WVU_STATUS_INVALID_PARAMETER:
-        return "the path is empty or too long for a socket (at most 107 characters)";
+        return "the path is empty or too long for a socket (at most 107 characters with the "
+               "socket's name)";
     default:
         return NULL;
     }

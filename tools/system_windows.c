@@ -1,5 +1,5 @@
 /*
- * What ntfltmgr asks of Windows: system.h and stop.h. Called by main and by what reads and writes; one
+ * What ntfltmgr and wvuctl ask of Windows: system.h and stop.h. Called by main and by what reads and writes; one
  * thread, and the threads in which the console calls on_control.
  *
  * Text. The program works with UTF-8. Arguments come as UTF-16 and are converted; so are paths that go to
@@ -346,12 +346,11 @@ int64_t system_now_ms(void)
 /* ---- words ---------------------------------------------------------------------------------------------------
  */
 
-const char *system_port_name(const char *run_dir, char *buffer, size_t size)
+const char *system_port_name(const char *run_dir, const char *port, char *buffer, size_t size)
 {
     (void)run_dir;
-    (void)buffer;
-    (void)size;
-    return "\\WVUPort";
+    (void)snprintf(buffer, size, "\\%s", port);
+    return buffer;
 }
 
 const char *system_connect_advice(int status)

@@ -1,12 +1,13 @@
 /*
- * getopt_long for Windows, where no compiler's library is sure to have it: long options only, as ntfltmgr
- * uses them ("--name value", "--name=value", unambiguous beginnings of names, "--").
+ * getopt_long for Windows, where no compiler's library is sure to have it: long options only, as the programs
+ * use them ("--name value", "--name=value", unambiguous beginnings of names, "--").
  */
 #ifndef WVU_WINDOWS_GETOPT_H
 #define WVU_WINDOWS_GETOPT_H
 
 #define no_argument       0
 #define required_argument 1
+#define optional_argument 2 /* "--name" or "--name=value" */
 
 struct option {
     const char *name;
