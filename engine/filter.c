@@ -1,22 +1,12 @@
 /*
- * The filter: rules compiled so that judging a process costs about as much as reading its path twice.
+ * The filter: rules compiled so that judging a process costs little more than reading its path.
  *
  * Making (PASSIVE, one thread): filter_text.c takes the rules apart; here each distinct condition becomes a bit,
  * and a rule the bits that it needs. A condition on an image is one or more patterns (a path and its other
- * spellings); all patterns of a filter stand in three tables.
+ * spellings); filter_match.c keeps all patterns of a filter.
  *
- * Judging (any thread, nothing is locked or changed): a path is walked once from its beginning and once from
- * its end, at most as far as the longest pattern, with a running hash. Where the hash of a pattern of just
- * this length is met, the pattern is compared. So the time grows with the path and with the number of rules,
- * but not with their product, however much the paths in the rules have in common. What matched sets bits;
- * rules are then decided in order by testing theirs.
- *
- *     front    prefixes, by length       hash of the units from the beginning
- *     back     suffixes, by length       hash of the units from the end
- *     whole    exact paths, by hash      hash of the units from the beginning
- *
- * A unit is a byte, or a UTF-16 unit; where the host ignores case, units are upcased first, in patterns and
- * paths alike. Hashes only save comparisons: nothing depends on two texts having different ones.
+ * Judging (any thread, nothing is locked or changed): the conditions that hold are found all at once, and each
+ * tells the rules that need it. A rule that has all that it needs holds; those are gone through in order.
  *
  * Memory: a filter and everything of it stands in blocks that are freed together. It never changes once it is
  * made, so any number of threads may judge by it.
@@ -25,19 +15,18 @@
 
 #include <string.h>
 
+#include "filter_match.h"
 #include "filter_text.h"
-#include "record.h"
 
 #define TAG           WVU_TAG('W', 'v', 'F', 'l')
 #define BLOCK_SIZE    16384u
 #define SPELLINGS_MAX 8u /* of one path, besides the rule's own */
 #define SPELLING_ROOM 1024u
 
-/* Bits of conditions: 0 always holds; at most 4 of each rule, and those of parents. */
-#define ALWAYS         0u
-#define RULE_BITS      4u
-#define CONDITIONS_MAX (1u + RULE_BITS * WVU_FILTER_RULES_MAX + WVU_FILTER_PARENTS_MAX)
-#define WORDS_MAX      ((CONDITIONS_MAX + 63u) / 64u)
+/* At most 4 conditions of each rule are about the process itself; all others about its parent. */
+#define RULE_CONDITIONS 4u
+#define CONDITIONS_MAX  (RULE_CONDITIONS * WVU_FILTER_RULES_MAX + WVU_FILTER_PARENTS_MAX)
+#define WORDS_MAX       ((CONDITIONS_MAX + 63u) / 64u)
 
 struct block {
     struct block *next;
@@ -45,48 +34,34 @@ struct block {
     size_t used;
 };
 
-enum way { FRONT, BACK, WHOLE, WAYS };
-
-struct pattern {
-    uint64_t hash;
-    uint32_t units;
-    uint32_t condition;
-    const void *text;
-    struct pattern *next; /* while the filter is made */
-};
-
-struct table {
-    struct pattern *patterns;
-    uint32_t count;
-    uint32_t shortest;
-    uint32_t longest;
-    struct pattern *first; /* while the filter is made */
-};
-
 struct user {
     uint64_t hash;
+    size_t length;
+    const char *sid; /* NULL: user_id counts */
     uint32_t user_id;
     uint32_t condition;
-    const char *sid; /* NULL: user_id counts */
     struct user *next;
 };
+
+#define USER ((uint32_t)WVU_PATTERN_WAYS)
 
 /* A condition while the filter is made: the same text of the same kind is the same condition. */
 struct condition {
     struct wvu_word text;
     uint64_t hash;
-    uint32_t kind; /* enum way, or WAYS: a user */
+    uint32_t kind; /* enum wvu_pattern_way, or USER */
 };
 
 struct rule {
     uint32_t action; /* enum wvu_rule_action */
     uint32_t events;
-    uint64_t parents; /* bits of as_parent that the parent must have */
-    uint16_t bits[RULE_BITS];
     uint32_t deny;
     bool only_path;
     const char *path; /* of image=; NULL: none */
     const char *name;
+    uint32_t needs; /* conditions */
+    uint16_t condition[RULE_CONDITIONS];
+    uint64_t parents; /* bits of as_parent that the parent must have */
 };
 
 struct wvu_filter {
@@ -99,10 +74,13 @@ struct wvu_filter {
     uint32_t events;  /* that rules can name */
     uint32_t written; /* rules of the text, `default` too */
     struct rule *rules;
-    uint32_t count; /* without `default` */
-    struct table tables[WAYS];
+    uint32_t count; /* of rules, without `default` */
+    uint8_t *needs; /* how many conditions each rule needs */
+    struct wvu_pattern_table tables[WVU_PATTERN_WAYS];
     struct user *users;
     uint32_t conditions;
+    uint32_t *uses;      /* where the rules begin that need a condition; one more for the end */
+    uint16_t *use_rules; /* rules, by condition */
     uint32_t parents;
     uint16_t parent[WVU_FILTER_PARENTS_MAX]; /* condition of each bit of as_parent */
 };
@@ -143,174 +121,96 @@ void wvu_filter_destroy(struct wvu_filter *filter)
     }
 }
 
-/* ---- units and hashes ----------------------------------------------------------------------- */
+/* ---- judging -------------------------------------------------------------------------------- */
 
-#define HASH_BEGIN UINT64_C(0xcbf29ce484222325)
-
-static inline uint64_t hash_unit(uint64_t hash, uint32_t unit)
-{
-    return (hash ^ unit) * UINT64_C(0x100000001b3);
-}
-
-static inline uint32_t fold(uint32_t unit, bool utf16)
-{
-    if (unit < 0x80)
-        return unit - 'a' < 26u ? unit - ('a' - 'A') : unit;
-    return utf16 ? wvu_os_upcase((uint16_t)unit) : unit;
-}
-
-/* A path as a filter walks it. */
-struct path {
-    const uint8_t *bytes;
-    uint32_t units;
-    bool utf16;
-    bool ignore_case;
+/* What is found out about one process. */
+struct judgement {
+    const struct wvu_filter *filter;
+    uint64_t met[WORDS_MAX];               /* conditions that hold: a bit each */
+    uint8_t missing[WVU_FILTER_RULES_MAX]; /* conditions that each rule still needs */
 };
 
-static inline uint32_t unit_at(const struct path *path, uint32_t index)
+static void begin_judgement(struct judgement *judgement, const struct wvu_filter *filter)
 {
-    uint16_t wide;
-    uint32_t unit;
-    if (path->utf16) {
-        memcpy(&wide, path->bytes + (size_t)index * 2, sizeof wide);
-        unit = wide;
-    } else {
-        unit = path->bytes[index];
-    }
-    return path->ignore_case ? fold(unit, path->utf16) : unit;
+    judgement->filter = filter;
+    memset(judgement->met, 0, (filter->conditions + 63) / 64 * sizeof judgement->met[0]);
+    memcpy(judgement->missing, filter->needs, filter->count);
 }
 
+static inline bool is_met(const struct judgement *judgement, uint32_t condition)
+{
+    return (judgement->met[condition / 64] >> condition % 64 & 1) != 0;
+}
+
+static void meet(void *context, uint32_t condition)
+{
+    struct judgement *judgement = context;
+    const struct wvu_filter *filter = judgement->filter;
+    if (is_met(judgement, condition)) /* in another spelling */
+        return;
+    judgement->met[condition / 64] |= UINT64_C(1) << condition % 64;
+    for (uint32_t i = filter->uses[condition]; i < filter->uses[condition + 1]; i++)
+        judgement->missing[filter->use_rules[i]]--;
+}
+
+static inline bool holds(const struct judgement *judgement, uint32_t rule, uint64_t parent_matches)
+{
+    if (judgement->missing[rule] != 0)
+        return false;
+    uint64_t parents = judgement->filter->rules[rule].parents;
+    return (parent_matches & parents) == parents;
+}
+
+static inline char upper(char c)
+{
+    return c >= 'a' && c <= 'z' ? (char)(c - ('a' - 'A')) : c;
+}
+
+#define SID_END 16u
+
+/* Of the end, where those of one system differ. */
 static uint64_t hash_sid(const char *sid, size_t length)
 {
-    uint64_t hash = HASH_BEGIN;
-    for (size_t i = 0; i < length; i++)
-        hash = hash_unit(hash, fold((unsigned char)sid[i], false));
+    uint64_t hash = length;
+    for (size_t i = length < SID_END ? 0 : length - SID_END; i < length; i++)
+        hash = (hash ^ (unsigned char)upper(sid[i])) * UINT64_C(0x100000001b3);
     return hash;
 }
 
-/* ---- judging -------------------------------------------------------------------------------- */
-
-static inline void set_bit(uint64_t *bits, uint32_t bit)
+static bool is_same_sid(const char *a, const char *b, size_t length)
 {
-    bits[bit / 64] |= UINT64_C(1) << bit % 64;
-}
-
-static inline bool has_bit(const uint64_t *bits, uint32_t bit)
-{
-    return (bits[bit / 64] >> bit % 64 & 1) != 0;
-}
-
-/* Does the path have the pattern's units from `first` on? Patterns are folded already. */
-static bool is_at(const struct pattern *pattern, const struct path *path, uint32_t first)
-{
-    const struct path text = {.bytes = pattern->text, .utf16 = path->utf16};
-    for (uint32_t i = 0; i < pattern->units; i++) {
-        if (unit_at(&text, i) != unit_at(path, first + i))
-            return false;
-    }
-    return true;
-}
-
-static void match_whole(const struct table *table, const struct path *path, uint64_t hash,
-                        uint64_t *bits)
-{
-    uint32_t low = 0, high = table->count;
-    while (low < high) { /* the first one with this hash */
-        uint32_t middle = low + (high - low) / 2;
-        if (table->patterns[middle].hash < hash)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    for (; low < table->count && table->patterns[low].hash == hash; low++) {
-        const struct pattern *pattern = &table->patterns[low];
-        if (pattern->units == path->units && is_at(pattern, path, 0))
-            set_bit(bits, pattern->condition);
-    }
-}
-
-static inline bool can_be_whole(const struct table *table, uint32_t units)
-{
-    return table->count != 0 && units >= table->shortest && units <= table->longest;
-}
-
-static inline uint32_t lesser(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
-static void match_front(const struct wvu_filter *filter, const struct path *path, uint64_t *bits)
-{
-    const struct table *table = &filter->tables[FRONT];
-    const struct pattern *pattern = table->patterns, *end = pattern + table->count;
-    bool whole = can_be_whole(&filter->tables[WHOLE], path->units);
-    uint32_t limit = whole ? path->units : lesser(path->units, table->longest);
-    uint64_t hash = HASH_BEGIN;
-    for (uint32_t i = 0; i < limit;) {
-        hash = hash_unit(hash, unit_at(path, i++));
-        for (; pattern != end && pattern->units == i; pattern++) {
-            if (pattern->hash == hash && is_at(pattern, path, 0))
-                set_bit(bits, pattern->condition);
-        }
-    }
-    if (whole)
-        match_whole(&filter->tables[WHOLE], path, hash, bits);
-}
-
-static void match_back(const struct wvu_filter *filter, const struct path *path, uint64_t *bits)
-{
-    const struct table *table = &filter->tables[BACK];
-    const struct pattern *pattern = table->patterns, *end = pattern + table->count;
-    uint32_t limit = lesser(path->units, table->longest);
-    uint64_t hash = HASH_BEGIN;
-    for (uint32_t i = 0; i < limit;) {
-        hash = hash_unit(hash, unit_at(path, path->units - ++i));
-        for (; pattern != end && pattern->units == i; pattern++) {
-            if (pattern->hash == hash && is_at(pattern, path, path->units - i))
-                set_bit(bits, pattern->condition);
-        }
-    }
-}
-
-static bool is_same_sid(const char *a, const char *b)
-{
-    while (*a != '\0' && fold((unsigned char)*a, false) == fold((unsigned char)*b, false)) {
+    if (memcmp(a, b, length + 1) == 0) /* nearly always, when their hashes are the same */
+        return true;
+    while (*a != '\0' && upper(*a) == upper(*b)) {
         a++;
         b++;
     }
     return *a == *b;
 }
 
-static void match_user(const struct wvu_filter *filter, const struct wvu_subject *subject,
-                       uint64_t *bits)
+static void match_user(struct judgement *judgement, const struct wvu_subject *subject)
 {
+    const struct user *user = judgement->filter->users;
     const char *sid = subject->user_sid;
-    uint64_t hash = filter->users != NULL && sid != NULL ? hash_sid(sid, strlen(sid)) : 0;
-    for (const struct user *user = filter->users; user != NULL; user = user->next) {
-        bool same = user->sid != NULL
-                        ? sid != NULL && user->hash == hash && is_same_sid(user->sid, sid)
-                        : subject->has_user && user->user_id == subject->user_id;
+    size_t length = user != NULL && sid != NULL ? strlen(sid) : 0;
+    uint64_t hash = length != 0 ? hash_sid(sid, length) : 0;
+    for (; user != NULL; user = user->next) {
+        bool same = user->sid == NULL ? subject->has_user && user->user_id == subject->user_id
+                                      : user->length == length && user->hash == hash &&
+                                            is_same_sid(user->sid, sid, length);
         if (same)
-            set_bit(bits, user->condition);
+            meet(judgement, user->condition);
     }
 }
 
-static void match_image(const struct wvu_filter *filter, const void *image, uint32_t size,
-                        uint64_t *bits)
+static void match_image(struct judgement *judgement, const void *image, uint32_t size)
 {
-    const struct path path = {.bytes = image,
-                              .units = filter->utf16 ? size / 2 : size,
-                              .utf16 = filter->utf16,
-                              .ignore_case = filter->ignore_case};
-    match_front(filter, &path, bits);
-    match_back(filter, &path, bits);
-}
-
-static inline bool holds(const struct rule *rule, const uint64_t *bits, uint64_t parent_matches)
-{
-    return has_bit(bits, rule->bits[0]) && has_bit(bits, rule->bits[1]) &&
-           has_bit(bits, rule->bits[2]) && has_bit(bits, rule->bits[3]) &&
-           (parent_matches & rule->parents) == rule->parents;
+    const struct wvu_filter *filter = judgement->filter;
+    const struct wvu_path path = {.bytes = image,
+                                  .units = filter->utf16 ? size / 2 : size,
+                                  .utf16 = filter->utf16,
+                                  .ignore_case = filter->ignore_case};
+    wvu_patterns_match(filter->tables, &path, meet, judgement);
 }
 
 static void apply(const struct rule *rule, uint32_t *undecided, struct wvu_verdict *verdict)
@@ -337,25 +237,24 @@ static void apply(const struct rule *rule, uint32_t *undecided, struct wvu_verdi
 void wvu_filter_judge(const struct wvu_filter *filter, const struct wvu_subject *subject,
                       struct wvu_verdict *verdict)
 {
-    uint64_t bits[WORDS_MAX];
+    struct judgement judgement;
     uint32_t undecided = filter->events;
 
-    memset(bits, 0, (filter->conditions + 63) / 64 * sizeof bits[0]);
-    set_bit(bits, ALWAYS);
+    begin_judgement(&judgement, filter);
     if (subject->image != NULL && subject->image_size != 0 && (subject->unit == 2) == filter->utf16)
-        match_image(filter, subject->image, subject->image_size, bits);
-    match_user(filter, subject, bits);
+        match_image(&judgement, subject->image, subject->image_size);
+    match_user(&judgement, subject);
 
     memset(verdict, 0, sizeof *verdict);
     verdict->wanted = WVU_WANTED_ALL;
     for (uint32_t i = 0; i < filter->count; i++) {
-        if (holds(&filter->rules[i], bits, subject->parent_matches))
+        if (holds(&judgement, i, subject->parent_matches))
             apply(&filter->rules[i], &undecided, verdict);
     }
     if (!filter->includes)
         verdict->wanted &= ~undecided;
     for (uint32_t i = 0; i < filter->parents; i++) {
-        if (has_bit(bits, filter->parent[i]))
+        if (is_met(&judgement, filter->parent[i]))
             verdict->as_parent |= UINT64_C(1) << i;
     }
 }
@@ -367,7 +266,7 @@ struct maker {
     struct wvu_filter *filter;
     const struct wvu_filter_host *host;
     struct wvu_rule_reader reader;
-    struct condition *conditions; /* by their bit; bit 0 is ALWAYS */
+    struct condition *conditions; /* as numbered in the filter */
     char *spelling;
     size_t spelling_size;
     uint32_t line; /* of the rule */
@@ -387,7 +286,8 @@ static wvu_status convert(const struct maker *maker, struct wvu_word text, uint1
             units[(*count)++] = (uint16_t)(0xD800 + ((character - 0x10000) >> 10));
             units[(*count)++] = (uint16_t)(0xDC00 + (character & 0x3FF));
         } else {
-            units[(*count)++] = (uint16_t)(ignore_case ? fold(character, true) : character);
+            units[(*count)++] =
+                ignore_case ? wvu_path_fold((uint16_t)character, true) : (uint16_t)character;
         }
     }
     return WVU_STATUS_OK;
@@ -396,51 +296,39 @@ static wvu_status convert(const struct maker *maker, struct wvu_word text, uint1
 static void copy_bytes(const struct maker *maker, struct wvu_word text, uint8_t *bytes)
 {
     for (size_t i = 0; i < text.length; i++) {
-        uint32_t byte = (unsigned char)text.text[i];
-        bytes[i] = (uint8_t)(maker->host->ignore_case ? fold(byte, false) : byte);
+        uint8_t byte = (uint8_t)text.text[i];
+        bytes[i] = maker->host->ignore_case ? (uint8_t)wvu_path_fold(byte, false) : byte;
     }
 }
 
-static uint64_t hash_pattern(const struct pattern *pattern, bool utf16, enum way way)
-{
-    const struct path path = {.bytes = pattern->text, .utf16 = utf16};
-    uint64_t hash = HASH_BEGIN;
-    for (uint32_t i = 0; i < pattern->units; i++)
-        hash = hash_unit(hash, unit_at(&path, way == BACK ? pattern->units - 1 - i : i));
-    return hash;
-}
-
-static wvu_status add_pattern(struct maker *maker, enum way way, uint32_t condition,
+static wvu_status add_pattern(struct maker *maker, enum wvu_pattern_way way, uint32_t condition,
                               struct wvu_word text)
 {
     struct wvu_filter *filter = maker->filter;
-    struct table *table = &filter->tables[way];
-    struct pattern *pattern = take(filter, sizeof *pattern);
+    struct wvu_pattern_table *table = &filter->tables[way];
+    struct wvu_pattern *pattern = take(filter, sizeof *pattern);
     void *units = take(filter, text.length * (filter->utf16 ? 2 : 1));
     if (pattern == NULL || units == NULL)
         return WVU_STATUS_NO_MEMORY;
-    *pattern = (struct pattern){.units = (uint32_t)text.length,
-                                .condition = condition,
-                                .text = units,
-                                .next = table->first};
+    *pattern = (struct wvu_pattern){
+        .text = units, .units = (uint32_t)text.length, .condition = condition, .next = table->list};
     if (!filter->utf16)
         copy_bytes(maker, text, units);
     else if (convert(maker, text, units, &pattern->units) != WVU_STATUS_OK)
         return wvu_rule_refuse(&maker->reader, maker->line,
                                "a spelling of its path is not UTF-8: the host made it so");
-    pattern->hash = hash_pattern(pattern, filter->utf16, way);
-    table->first = pattern;
+    table->list = pattern;
     table->count++;
     return WVU_STATUS_OK;
 }
 
 /* The host may know the path by other names. Ends of paths have no other spelling. */
-static wvu_status add_spellings(struct maker *maker, enum way way, uint32_t condition,
+static wvu_status add_spellings(struct maker *maker, enum wvu_pattern_way way, uint32_t condition,
                                 struct wvu_word text)
 {
     const struct wvu_filter_host *host = maker->host;
     wvu_status status = WVU_STATUS_OK;
-    if (host->spelling == NULL || way == BACK)
+    if (host->spelling == NULL || way == WVU_PATTERN_BACK)
         return status;
     for (uint32_t i = 0; i < SPELLINGS_MAX && status == WVU_STATUS_OK; i++) {
         size_t length = host->spelling(host->context, text.text, text.length, i, maker->spelling,
@@ -462,6 +350,7 @@ static wvu_status add_user(struct maker *maker, uint32_t condition,
     if (user == NULL)
         return WVU_STATUS_NO_MEMORY;
     *user = (struct user){.hash = hash_sid(text->text, text->length),
+                          .length = text->length,
                           .user_id = rule->user_id,
                           .condition = condition,
                           .sid = maker->reader.windows ? text->text : NULL,
@@ -470,40 +359,45 @@ static wvu_status add_user(struct maker *maker, uint32_t condition,
     return WVU_STATUS_OK;
 }
 
-/* The bit of a condition. True: it is new. */
-static bool find_condition(struct maker *maker, uint32_t kind, struct wvu_word text, uint32_t *bit)
+/* The number of a condition. True: it is new. */
+static bool find_condition(struct maker *maker, uint32_t kind, struct wvu_word text,
+                           uint32_t *number)
 {
-    uint64_t hash = HASH_BEGIN;
+    uint64_t hash = text.length;
     for (size_t i = 0; i < text.length; i++)
-        hash = hash_unit(hash, (unsigned char)text.text[i]);
-    for (*bit = ALWAYS + 1; *bit < maker->filter->conditions; (*bit)++) {
-        const struct condition *known = &maker->conditions[*bit];
+        hash = (hash ^ (unsigned char)text.text[i]) * UINT64_C(0x100000001b3);
+    for (*number = 0; *number < maker->filter->conditions; (*number)++) {
+        const struct condition *known = &maker->conditions[*number];
         if (known->hash == hash && known->kind == kind && known->text.length == text.length &&
             memcmp(known->text.text, text.text, text.length) == 0)
             return false;
     }
-    maker->conditions[*bit] = (struct condition){.text = text, .hash = hash, .kind = kind};
+    maker->conditions[*number] = (struct condition){.text = text, .hash = hash, .kind = kind};
     maker->filter->conditions++;
     return true;
 }
 
 static wvu_status add_condition(struct maker *maker, enum wvu_rule_key key,
-                                const struct wvu_rule_text *rule, uint32_t *bit)
+                                const struct wvu_rule_text *rule, uint32_t *number)
 {
     static const uint8_t kinds[] = {
-        [WVU_RULE_IMAGE] = WHOLE,         [WVU_RULE_IMAGE_PREFIX] = FRONT,
-        [WVU_RULE_IMAGE_SUFFIX] = BACK,   [WVU_RULE_PARENT] = WHOLE,
-        [WVU_RULE_PARENT_PREFIX] = FRONT, [WVU_RULE_PARENT_SUFFIX] = BACK,
-        [WVU_RULE_USER] = WAYS,
+        [WVU_RULE_IMAGE] = WVU_PATTERN_WHOLE,
+        [WVU_RULE_IMAGE_PREFIX] = WVU_PATTERN_FRONT,
+        [WVU_RULE_IMAGE_SUFFIX] = WVU_PATTERN_BACK,
+        [WVU_RULE_PARENT] = WVU_PATTERN_WHOLE,
+        [WVU_RULE_PARENT_PREFIX] = WVU_PATTERN_FRONT,
+        [WVU_RULE_PARENT_SUFFIX] = WVU_PATTERN_BACK,
+        [WVU_RULE_USER] = USER,
     };
     uint32_t kind = kinds[key];
     struct wvu_word text = rule->value[key];
-    if (!find_condition(maker, kind, text, bit))
+    if (!find_condition(maker, kind, text, number))
         return WVU_STATUS_OK;
-    if (kind == WAYS)
-        return add_user(maker, *bit, rule);
-    wvu_status status = add_pattern(maker, (enum way)kind, *bit, text);
-    return status == WVU_STATUS_OK ? add_spellings(maker, (enum way)kind, *bit, text) : status;
+    if (kind == USER)
+        return add_user(maker, *number, rule);
+    wvu_status status = add_pattern(maker, (enum wvu_pattern_way)kind, *number, text);
+    return status == WVU_STATUS_OK ? add_spellings(maker, (enum wvu_pattern_way)kind, *number, text)
+                                   : status;
 }
 
 /* ---- making: rules -------------------------------------------------------------------------- */
@@ -528,17 +422,16 @@ static wvu_status add_parent(struct maker *maker, uint32_t condition, uint64_t *
 static wvu_status add_conditions(struct maker *maker, const struct wvu_rule_text *text,
                                  struct rule *rule)
 {
-    uint32_t bits = 0;
     for (uint32_t key = 0; key <= WVU_RULE_USER; key++) {
         bool is_parent = key >= WVU_RULE_PARENT && key <= WVU_RULE_PARENT_SUFFIX;
-        uint32_t bit;
+        uint32_t number;
         if ((text->given >> key & 1) == 0)
             continue;
-        wvu_status status = add_condition(maker, (enum wvu_rule_key)key, text, &bit);
+        wvu_status status = add_condition(maker, (enum wvu_rule_key)key, text, &number);
         if (status == WVU_STATUS_OK && is_parent)
-            status = add_parent(maker, bit, &rule->parents);
+            status = add_parent(maker, number, &rule->parents);
         else if (status == WVU_STATUS_OK)
-            rule->bits[bits++] = (uint16_t)bit;
+            rule->condition[rule->needs++] = (uint16_t)number;
         if (status != WVU_STATUS_OK)
             return status;
     }
@@ -597,61 +490,60 @@ static wvu_status add_rules(struct maker *maker)
 
 /* ---- making: tables ------------------------------------------------------------------------- */
 
-static bool is_before(const struct pattern *a, const struct pattern *b, enum way way)
+static wvu_status arrange(struct wvu_filter *filter, enum wvu_pattern_way way)
 {
-    return way == WHOLE ? a->hash < b->hash : a->units < b->units;
-}
-
-/* Shell's: short, in place, and quick enough for the few thousands that there can be. */
-static void sort(struct table *table, enum way way)
-{
-    uint32_t gap = 1;
-    while (gap < table->count / 3)
-        gap = gap * 3 + 1;
-    for (; gap != 0; gap /= 3) {
-        for (uint32_t i = gap; i < table->count; i++) {
-            struct pattern moved = table->patterns[i];
-            uint32_t at = i;
-            for (; at >= gap && is_before(&moved, &table->patterns[at - gap], way); at -= gap)
-                table->patterns[at] = table->patterns[at - gap];
-            table->patterns[at] = moved;
-        }
-    }
-}
-
-static wvu_status make_table(struct wvu_filter *filter, enum way way)
-{
-    struct table *table = &filter->tables[way];
-    uint32_t i = 0;
-    if (table->count == 0)
-        return WVU_STATUS_OK;
-    table->patterns = take(filter, table->count * sizeof *table->patterns);
-    if (table->patterns == NULL)
+    struct wvu_pattern_table *table = &filter->tables[way];
+    struct wvu_pattern *patterns = take(filter, table->count * sizeof *patterns);
+    struct wvu_pattern_length *lengths = take(filter, table->count * sizeof *lengths);
+    if (patterns == NULL || lengths == NULL)
         return WVU_STATUS_NO_MEMORY;
-    table->shortest = UINT32_MAX;
-    for (const struct pattern *pattern = table->first; pattern != NULL; pattern = pattern->next) {
-        table->patterns[i++] = *pattern;
-        table->shortest = lesser(table->shortest, pattern->units);
-        table->longest = pattern->units > table->longest ? pattern->units : table->longest;
+    wvu_patterns_arrange(table, way, filter->utf16, patterns, lengths);
+    return WVU_STATUS_OK;
+}
+
+/* Which rules need a condition: from now on processes can be judged. */
+static wvu_status link_rules(struct wvu_filter *filter)
+{
+    uint32_t total = 0;
+    for (uint32_t i = 0; i < filter->count; i++)
+        total += filter->rules[i].needs;
+    filter->needs = take(filter, filter->count);
+    filter->uses = take(filter, (filter->conditions + 1) * sizeof *filter->uses);
+    filter->use_rules = take(filter, total * sizeof *filter->use_rules);
+    if (filter->needs == NULL || filter->uses == NULL || filter->use_rules == NULL)
+        return WVU_STATUS_NO_MEMORY;
+
+    for (uint32_t i = 0; i < filter->count; i++) {
+        const struct rule *rule = &filter->rules[i];
+        filter->needs[i] = (uint8_t)rule->needs;
+        for (uint32_t n = 0; n < rule->needs; n++)
+            filter->uses[rule->condition[n]]++;
     }
-    sort(table, way);
+    for (uint32_t c = 0, end = 0; c <= filter->conditions; c++) {
+        end += filter->uses[c];
+        filter->uses[c] = end; /* of its rules; filling them in moves it to their begin */
+    }
+    for (uint32_t i = 0; i < filter->count; i++) {
+        const struct rule *rule = &filter->rules[i];
+        for (uint32_t n = 0; n < rule->needs; n++)
+            filter->use_rules[--filter->uses[rule->condition[n]]] = (uint16_t)i;
+    }
     return WVU_STATUS_OK;
 }
 
 /* Could a rule say something else about a program with this path: an earlier deny rule, or a protect rule? */
-static bool is_disputed(const struct wvu_filter *filter, const struct rule *rule,
-                        const struct pattern *path)
+static bool is_disputed(const struct wvu_filter *filter, uint32_t rule,
+                        const struct wvu_pattern *path)
 {
-    uint64_t bits[WORDS_MAX] = {0};
-    set_bit(bits, ALWAYS);
-    match_image(filter, path->text, path->units * (filter->utf16 ? 2 : 1), bits);
+    struct judgement judgement;
+    begin_judgement(&judgement, filter);
+    match_image(&judgement, path->text, path->units * (filter->utf16 ? 2 : 1));
     for (const struct user *user = filter->users; user != NULL; user = user->next)
-        set_bit(bits, user->condition);
+        meet(&judgement, user->condition);
     for (uint32_t i = 0; i < filter->count; i++) {
-        const struct rule *other = &filter->rules[i];
-        bool counts =
-            other->action == WVU_RULE_PROTECT || (other->action == WVU_RULE_DENY && other < rule);
-        if (counts && holds(other, bits, UINT64_MAX))
+        uint32_t action = filter->rules[i].action;
+        bool counts = action == WVU_RULE_PROTECT || (action == WVU_RULE_DENY && i < rule);
+        if (counts && holds(&judgement, i, UINT64_MAX))
             return true;
     }
     return false;
@@ -659,13 +551,14 @@ static bool is_disputed(const struct wvu_filter *filter, const struct rule *rule
 
 static void settle_denied(struct wvu_filter *filter)
 {
-    const struct table *whole = &filter->tables[WHOLE];
+    const struct wvu_pattern_table *whole = &filter->tables[WVU_PATTERN_WHOLE];
     for (uint32_t i = 0; i < filter->count; i++) {
         struct rule *rule = &filter->rules[i];
-        for (uint32_t p = 0; p < whole->count && rule->action == WVU_RULE_DENY && rule->only_path;
-             p++) {
-            if (whole->patterns[p].condition == rule->bits[0])
-                rule->only_path = !is_disputed(filter, rule, &whole->patterns[p]);
+        if (rule->action != WVU_RULE_DENY)
+            continue;
+        for (uint32_t p = 0; p < whole->count && rule->only_path; p++) {
+            if (whole->patterns[p].condition == rule->condition[0])
+                rule->only_path = !is_disputed(filter, i, &whole->patterns[p]);
         }
     }
 }
@@ -688,10 +581,11 @@ static struct wvu_filter *begin(const char *text, size_t length, const struct wv
                                .utf16 = host->utf16,
                                .ignore_case = host->ignore_case,
                                .includes = true,
-                               .events = wvu_rule_events(),
-                               .conditions = ALWAYS + 1};
-    uint32_t rules = lesser(count_of(text, length, '\n') + 1, WVU_FILTER_RULES_MAX);
-    size_t size = sizeof blank + rules * sizeof(struct rule) + 2 * (length + 1) + 32;
+                               .events = wvu_rule_events()};
+    uint32_t rules = count_of(text, length, '\n') + 1;
+    rules = rules < WVU_FILTER_RULES_MAX ? rules : WVU_FILTER_RULES_MAX;
+    size_t size = sizeof blank + rules * sizeof(struct rule) + 2 * (length + 1) +
+                  64; /* and what alignment takes */
     blank.blocks = add_block(NULL, size);
     if (blank.blocks == NULL)
         return NULL;
@@ -711,8 +605,10 @@ static wvu_status make(struct maker *maker)
 {
     struct wvu_filter *filter = maker->filter;
     wvu_status status = add_rules(maker);
-    for (uint32_t way = 0; way < WAYS && status == WVU_STATUS_OK; way++)
-        status = make_table(filter, (enum way)way);
+    for (uint32_t way = 0; way < WVU_PATTERN_WAYS && status == WVU_STATUS_OK; way++)
+        status = arrange(filter, (enum wvu_pattern_way)way);
+    if (status == WVU_STATUS_OK)
+        status = link_rules(filter);
     if (status == WVU_STATUS_OK)
         settle_denied(filter);
     return status;
