@@ -241,6 +241,28 @@ static void allowed_level(const struct wvu_config *config, const struct key *key
     snprintf(text, size, "error, warning, info, trace");
 }
 
+static bool read_switch(struct wvu_config *config, const struct key *key, struct slice value)
+{
+    if (!equals(value, "yes") && !equals(value, "no"))
+        return false;
+    *number_of(config, key) = equals(value, "yes");
+    return true;
+}
+
+static void write_switch(const struct wvu_config *config, const struct key *key, char *text,
+                         size_t size)
+{
+    snprintf(text, size, "%s", number_in(config, key) != 0 ? "yes" : "no");
+}
+
+static void allowed_switch(const struct wvu_config *config, const struct key *key, char *text,
+                           size_t size)
+{
+    (void)config;
+    (void)key;
+    snprintf(text, size, "yes, no");
+}
+
 /* A set of names, or "all": the nth name is `bit_of(n)`. */
 typedef const char *name_at(const struct wvu_config *config, unsigned index, uint32_t *bit);
 
@@ -405,6 +427,14 @@ static void allowed_path(const struct wvu_config *config, const struct key *key,
     snprintf(text, size, "the path of a directory, at most %zu bytes", key->size - 1);
 }
 
+static void allowed_file(const struct wvu_config *config, const struct key *key, char *text,
+                         size_t size)
+{
+    (void)config;
+    snprintf(text, size, "the path of a file, at most %zu bytes; nothing for no rules",
+             key->size - 1);
+}
+
 /* ---- the table ----------------------------------------------------------------------------- */
 
 #define KEY(name, member, read, write, allowed, minimum, maximum)                                  \
@@ -433,6 +463,10 @@ static const struct key keys[WVU_CONFIG_KEYS] = {
                                   WVU_RING_BYTES_MIN, WVU_RING_BYTES_MAX),
     [WVU_CONFIG_PROCESSES] = KEY("Processes", processes, read_size, write_number, allowed_size,
                                  WVU_PROCESSES_MIN, WVU_PROCESSES_MAX),
+    [WVU_CONFIG_FILTER_FILE] =
+        KEY("FilterFile", filter_file, read_text, write_text, allowed_file, 0, 0),
+    [WVU_CONFIG_PROTECT] =
+        KEY("Protect", is_protected, read_switch, write_switch, allowed_switch, 0, 0),
     [WVU_CONFIG_PROBES] = KEY("Probes", probes, read_probes, write_probes, allowed_probes, 0, 0),
 };
 
@@ -474,6 +508,7 @@ void wvu_config_init(struct wvu_config *config, const char *const *probe_names)
         .ring_bytes = WVU_RING_BYTES_DEFAULT,
         .processes = WVU_PROCESSES_DEFAULT,
         .run_dir = WVU_RUN_DIR_DEFAULT,
+        .filter_file = WVU_FILTER_PATH_DEFAULT,
         .probe_names = probe_names,
     };
     config->probes = all_probes(config);
@@ -622,8 +657,7 @@ static wvu_status fail_file(struct wvu_config_error *error, const char *path, in
                                                    : WVU_STATUS_IO_ERROR;
 }
 
-/* Reads up to `size` bytes; returns how many, or -1 with errno. */
-static ssize_t read_file(const char *path, char *buffer, size_t size)
+ssize_t wvu_config_read_file(const char *path, char *buffer, size_t size)
 {
     size_t length = 0;
     ssize_t got = -1;
@@ -648,7 +682,7 @@ wvu_status wvu_config_load(struct wvu_config *config, const char *path,
                            struct wvu_config_error *error)
 {
     static char buffer[WVU_CONFIG_FILE_MAX + 1]; /* one more: a file that is too large is noticed */
-    ssize_t length = read_file(path, buffer, sizeof buffer);
+    ssize_t length = wvu_config_read_file(path, buffer, sizeof buffer);
     if (length < 0)
         return fail_file(error, path, errno);
     return wvu_config_parse(config, path, buffer, (size_t)length, error);

@@ -14,6 +14,7 @@
 #include "winvirtue/status.h"
 
 #define WVU_CONFIG_PATH_DEFAULT "/etc/winvirtue/wvud.conf"
+#define WVU_FILTER_PATH_DEFAULT "/etc/winvirtue/filter.conf"
 #define WVU_CONFIG_FILE_MAX     65536u /* bytes; a larger file is an error */
 #define WVU_CONFIG_PROBES_MAX   32u    /* probes that can be named */
 
@@ -32,6 +33,8 @@ enum wvu_config_key {
     WVU_CONFIG_RING_BYTES,
     WVU_CONFIG_PROCESSES,
     WVU_CONFIG_PROBES,
+    WVU_CONFIG_FILTER_FILE,
+    WVU_CONFIG_PROTECT,
     WVU_CONFIG_KEYS
 };
 
@@ -50,7 +53,9 @@ struct wvu_config {
     uint32_t processes;               /* followed at a time */
     uint32_t probes;                  /* bit n: the nth of probe_names is wanted */
     char group[64];                   /* name or number; "": none */
-    char run_dir[99];                 /* what leaves room for the socket's name in its address */
+    char run_dir[97];                 /* what leaves room for a socket's name in its address */
+    char filter_file[256];            /* "": no rules */
+    uint32_t is_protected;            /* from the start; 0 or 1 */
     const char *const *probe_names;   /* the caller's; ends with NULL */
     uint32_t origin[WVU_CONFIG_KEYS]; /* line, or WVU_CONFIG_FROM_... */
 };
@@ -70,6 +75,9 @@ wvu_status wvu_config_parse(struct wvu_config *config, const char *name, const c
 /* The same with the file at `path`. NAME_NOT_FOUND: there is none. ACCESS_DENIED, IO_ERROR. */
 wvu_status wvu_config_load(struct wvu_config *config, const char *path,
                            struct wvu_config_error *error);
+
+/* Reads up to `size` bytes of a file; returns how many, or -1 with errno. */
+ssize_t wvu_config_read_file(const char *path, char *buffer, size_t size);
 
 /* One KEY=VALUE of the command line; `option` stands for it in errors. */
 wvu_status wvu_config_set(struct wvu_config *config, const char *option, const char *assignment,

@@ -32,10 +32,9 @@ static const struct module {
     uint32_t bit;
     const char *name;
 } modules[] = {
-    {WVU_LOG_UTIL, "util"},         {WVU_LOG_MAIN, "main"},       {WVU_LOG_COMMS, "comms"},
-    {WVU_LOG_POLL, "poll"},         {WVU_LOG_MODULE, "module"},   {WVU_LOG_THREAD, "thread"},
-    {WVU_LOG_REGISTRY, "registry"}, {WVU_LOG_PROCESS, "process"}, {WVU_LOG_SENSOR, "sensor"},
-    {WVU_LOG_PROBE, "probe"},       {WVU_LOG_QUEUE, "queue"},
+#define WVU_LOG_MODULE_NAME(bit, constant, name) {WVU_LOG_##constant, name},
+    WVU_LOG_MODULES
+#undef WVU_LOG_MODULE_NAME
 };
 
 const char *wvu_log_module_at(unsigned index, uint32_t *module)

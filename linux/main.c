@@ -1,13 +1,17 @@
 /*
  * wvud: the sensor as a daemon. This file is its life: start, signals, reload, stop.
  *
- *   order of start   run directory (and its lock), port, source, sensor with its probes, port opens
- *   order of stop    port refuses, sensor (drains to the reader), port, source, run directory
+ *   order of start   run directory (and its lock), ports, source, sensor with its probes, ports open
+ *   order of stop    ports refuse, sensor (drains to the reader), ports, source, run directory
  *
- * Threads: the main thread does all of this and otherwise sleeps on a signalfd. Every signal that wvud
- * knows is blocked in every thread, so each comes here, one at a time. While the sensor drains, a
- * thread of its own (`stop_sensor`) waits for it, so that one more signal can cut it short. The port's
- * thread calls `reader_changed`; what that touches is guarded by `status_lock`.
+ * Threads: the main thread does all of this and otherwise sleeps on a signalfd and on `asked`, which the
+ * Shutdown command makes readable. Every signal that wvud knows is blocked in every thread, so each comes
+ * here, one at a time. While the sensor drains, a thread of its own (`stop_sensor`) waits for it, so that
+ * one more signal can cut it short. The event port's thread calls `reader_changed`, the command port's
+ * thread the functions of `struct wvu_sensor_host`; what they share with the main thread is guarded by
+ * `status_lock`.
+ *
+ * While the sensor is protected, SIGTERM and SIGINT are told in the stream and do nothing else.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,12 +27,15 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "counters.h"
+#include "filter_file.h"
 #include "host.h"
 #include "identity.h"
 #include "log.h"
 #include "log_sink.h"
 #include "notify.h"
 #include "options.h"
+#include "port_command.h"
 #include "port_socket.h"
 #include "probes.h"
 #include "rights.h"
@@ -37,7 +44,7 @@
 #include "source.h"
 #include "winvirtue/version.h"
 
-#define NS_PER_MS UINT64_C(1000000)
+#define WVU_REASON_MAX 512
 
 struct daemon {
     const struct wvu_options *options;
@@ -46,8 +53,10 @@ struct daemon {
     gid_t group;
     char configuration[WVU_CONFIG_TEXT_MAX]; /* the text in SensorStart */
     struct wvu_identity identity;
-    uint64_t started_at; /* uptime */
-    int signals;         /* signalfd */
+    uint64_t started_at;            /* uptime */
+    int signals;                    /* signalfd */
+    int asked;                      /* eventfd: a command asked for the stop */
+    char filter[WVU_FILTER_BUFFER]; /* the rules of the file, as last read */
 
     /* The probes of this host as configured: those that are not wanted are there, but not enabled. */
     struct wvu_probe_definition definitions[WVU_CONFIG_PROBES_MAX];
@@ -55,29 +64,43 @@ struct daemon {
 
     struct wvu_run_dir run_dir;
     struct wvu_port_socket *port;
-    struct wvu_linux_host host;
+    struct wvu_port_command *command_port;
+    struct wvu_linux_host host; /* what probes and commands get */
+    struct wvu_sensor_host operations;
     struct wvu_sensor *sensor;
 
     wvu_mutex status_lock;
-    uint32_t running, wanted;    /* probes */
     struct wvu_port_peer reader; /* pid 0: none */
     bool has_reader;
-    bool stopping; /* the manager has been told the last word */
+    bool stopping;                 /* the manager has been told the last word */
+    char asked_by[WVU_REASON_MAX]; /* the reason for the stop that a command asked for */
 };
 
 /* ---- what others are told ------------------------------------------------------------------ */
 
+/* Any thread. Without the probes' locks: one of them may be starting, and nobody waits for that here. */
+static uint32_t count_running(const struct daemon *daemon)
+{
+    struct wvu_probe *probe;
+    uint32_t running = 0;
+    for (uint32_t i = 0; (probe = wvu_sensor_probe_at(daemon->sensor, i)) != NULL; i++)
+        running += wvu_load_relaxed(&probe->condition) == WVU_PROBE_RUNNING;
+    return running;
+}
+
 static void notify_status(struct daemon *daemon, const char *first_line)
 {
     char reader[64] = "no reader";
+    uint32_t running = count_running(daemon);
+    bool is_protected = wvu_sensor_is_protected(daemon->sensor);
     wvu_mutex_acquire(&daemon->status_lock);
     if (daemon->has_reader)
         snprintf(reader, sizeof reader, "reader: process %d, user %u", (int)daemon->reader.pid,
                  (unsigned)daemon->reader.uid);
     wvu_status status = WVU_STATUS_OK;
     if (!daemon->stopping)
-        status = wvu_notify("%sSTATUS=%u of %u probes run; %s", first_line, daemon->running,
-                            daemon->wanted, reader);
+        status = wvu_notify("%sSTATUS=%u probes run; %s%s", first_line, running, reader,
+                            is_protected ? "; protected: it refuses to stop" : "");
     wvu_mutex_release(&daemon->status_lock);
     if (status != WVU_STATUS_OK)
         wvu_log_warning(WVU_LOG_MAIN, "the service manager cannot be told the state: %s",
@@ -101,6 +124,7 @@ static void reader_changed(void *context, const struct wvu_port_peer *reader)
     if (reader != NULL)
         daemon->reader = *reader;
     wvu_mutex_release(&daemon->status_lock);
+    wvu_source_spare(daemon->host.source, reader != NULL ? (uint32_t)reader->pid : 0);
     notify_status(daemon, "");
 }
 
@@ -117,57 +141,19 @@ static void log_configuration(const struct daemon *daemon, bool file_found)
                      daemon->options->config_path, line);
 }
 
-typedef unsigned long long ull; /* what a format can print */
-
-static void log_queue_counters(const struct daemon *daemon, const char *when)
+static struct wvu_counted counted_of(const struct daemon *daemon)
 {
-    struct wvu_queue_counters queue;
-    wvu_queue_read_counters(wvu_sensor_queue(daemon->sensor), &queue);
-    uint64_t ms = (wvu_os_uptime() - daemon->started_at) / NS_PER_MS;
-    wvu_log_info(WVU_LOG_MAIN,
-                 "%s %llu.%03u s: %llu events accepted = %llu delivered + %llu lost + %llu "
-                 "undelivered; %llu more lost before they had a number; %llu with a text cut; at "
-                 "most %llu queued",
-                 when, (ull)(ms / 1000), (unsigned)(ms % 1000), (ull)queue.accepted,
-                 (ull)queue.delivered, (ull)queue.lost, (ull)(queue.queued + queue.in_flight),
-                 (ull)queue.unnumbered, (ull)queue.cut, (ull)queue.high_water);
-}
-
-static void log_port_counters(const struct daemon *daemon)
-{
-    struct wvu_dispatcher_counters dispatcher;
-    struct wvu_port_socket_counters port;
-    wvu_dispatcher_read_counters(wvu_sensor_dispatcher(daemon->sensor), &dispatcher);
-    wvu_port_socket_read_counters(daemon->port, &port);
-    wvu_log_info(WVU_LOG_MAIN,
-                 "port: %llu readers, %llu more refused; %llu messages sent, %llu time-outs, %llu "
-                 "events sent again; %llu bad replies, %llu stray ones, %llu malformed packets",
-                 (ull)port.connections,
-                 (ull)(port.refused_busy + port.refused_unentitled + port.refused_stopping +
-                       port.refused_failed),
-                 (ull)dispatcher.sends, (ull)dispatcher.timeouts, (ull)dispatcher.redelivered,
-                 (ull)dispatcher.bad_replies, (ull)port.stray_replies, (ull)port.malformed_packets);
-}
-
-static void log_source_counters(const struct daemon *daemon)
-{
-    struct wvu_source_counters source;
-    wvu_source_read_counters(daemon->host.source, &source);
-    wvu_log_info(
-        WVU_LOG_MAIN,
-        "kernel rings: %llu records taken in %llu looks; lost: %llu for lack of room, %llu "
-        "that could not be read, %llu of the kernel's own; %llu malformed; %llu processes "
-        "followed, %llu not for lack of room",
-        (ull)source.records, (ull)source.looks, (ull)source.lost_full, (ull)source.lost_failed,
-        (ull)source.lost_kernel, (ull)source.malformed, (ull)source.followed,
-        (ull)(source.unfollowed + source.forgotten));
+    return (struct wvu_counted){.started_at = daemon->started_at,
+                                .sensor = daemon->sensor,
+                                .source = daemon->host.source,
+                                .port = daemon->port,
+                                .command_port = daemon->command_port};
 }
 
 static void log_counters(const struct daemon *daemon, const char *when)
 {
-    log_queue_counters(daemon, when);
-    log_port_counters(daemon);
-    log_source_counters(daemon);
+    const struct wvu_counted counted = counted_of(daemon);
+    wvu_counters_log(&counted, when);
 }
 
 /* ---- probes -------------------------------------------------------------------------------- */
@@ -186,6 +172,8 @@ static void choose_probes(struct daemon *daemon)
         daemon->definitions[i] = *wvu_linux_probes[i];
         if ((daemon->config.probes & UINT32_C(1) << i) == 0)
             daemon->definitions[i].attributes &= ~WVU_PROBE_ENABLED_AT_START;
+        else if (daemon->config.origin[WVU_CONFIG_PROBES] != WVU_CONFIG_FROM_DEFAULT)
+            daemon->definitions[i].attributes |= WVU_PROBE_ENABLED_AT_START;
         daemon->probes[i] = &daemon->definitions[i];
     }
 }
@@ -207,20 +195,15 @@ static int fail_for_rights(void)
 static int check_probes(struct daemon *daemon)
 {
     struct wvu_probe *probe;
-    uint32_t running = 0, wanted = 0, without_right = 0;
+    uint32_t wanted = 0, without_right = 0;
+    if (count_running(daemon) > 0)
+        return WVU_EXIT_CLEAN;
     for (uint32_t i = 0; (probe = wvu_sensor_probe_at(daemon->sensor, i)) != NULL; i++) {
         struct wvu_probe_state state;
         wvu_probe_read_state(probe, &state);
         wanted += (state.attributes & WVU_PROBE_ENABLED_AT_START) != 0;
-        running += state.condition == WVU_PROBE_RUNNING;
         without_right += state.condition == WVU_PROBE_FAILED && is_right(state.status);
     }
-    wvu_mutex_acquire(&daemon->status_lock);
-    daemon->running = running;
-    daemon->wanted = wanted;
-    wvu_mutex_release(&daemon->status_lock);
-    if (running > 0)
-        return WVU_EXIT_CLEAN;
     if (wanted > 0 && without_right == wanted)
         return fail_for_rights();
     wvu_log_error(WVU_LOG_MAIN,
@@ -228,13 +211,65 @@ static int check_probes(struct daemon *daemon)
     return WVU_EXIT_FAILED;
 }
 
+/* ---- what commands ask of the host: the command port's thread ------------------------------ */
+
+static struct daemon *of_host(void *context)
+{
+    return (struct daemon *)(void *)((char *)context - offsetof(struct daemon, host));
+}
+
+/* The last component of a path. */
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+static wvu_status shut_down(void *context, const struct wvu_requester *requester, char *reason)
+{
+    struct daemon *daemon = of_host(context);
+    (void)reason;
+    wvu_mutex_acquire(&daemon->status_lock);
+    snprintf(daemon->asked_by, sizeof daemon->asked_by, "command of process %u (%s), user %u",
+             requester->process_id,
+             requester->image[0] != '\0' ? base_name(requester->image) : "unknown",
+             requester->user_id);
+    wvu_mutex_release(&daemon->status_lock);
+    /* Fails only when the counter is full, and then it is readable already. */
+    (void)!write(daemon->asked, &(uint64_t){1}, sizeof(uint64_t));
+    return WVU_STATUS_OK;
+}
+
+static void filter_changed(void *context)
+{
+    wvu_source_rejudge(of_host(context)->host.source);
+}
+
+static size_t format_counters(void *context, char *text, size_t size)
+{
+    const struct wvu_counted counted = counted_of(of_host(context));
+    return wvu_counters_format(&counted, text, size);
+}
+
+static void fill_operations(struct daemon *daemon)
+{
+    daemon->operations = (struct wvu_sensor_host){
+        .shutdown = shut_down,
+        .filter_changed = filter_changed,
+        .counters = format_counters,
+        .filter = wvu_linux_filter_host,
+        .process_id = (uint32_t)getpid(),
+    };
+}
+
 /* ---- reload -------------------------------------------------------------------------------- */
 
-/* The keys that can change while the sensor runs; log keys and group are applied by apply_key. */
+/* The keys that can change while the sensor runs; `reload` applies them. */
 static bool is_reloadable(enum wvu_config_key key)
 {
     return key == WVU_CONFIG_LOG_LEVEL || key == WVU_CONFIG_LOG_MODULES ||
-           key == WVU_CONFIG_SEND_TIMEOUT_MS || key == WVU_CONFIG_GROUP;
+           key == WVU_CONFIG_SEND_TIMEOUT_MS || key == WVU_CONFIG_GROUP ||
+           key == WVU_CONFIG_FILTER_FILE;
 }
 
 static void take_changes(struct daemon *daemon, const struct wvu_config *new)
@@ -256,8 +291,49 @@ static void take_changes(struct daemon *daemon, const struct wvu_config *new)
     }
 }
 
+/* Both ports or, with a reason, none. */
+static wvu_status set_group(struct daemon *daemon, bool has_group, gid_t group, char *reason,
+                            size_t reason_size)
+{
+    char unused[WVU_REASON_MAX];
+    if (has_group == daemon->has_group && group == daemon->group)
+        return WVU_STATUS_OK;
+    wvu_status status =
+        wvu_port_socket_set_group(daemon->port, has_group, group, reason, reason_size);
+    if (status == WVU_STATUS_OK)
+        status =
+            wvu_port_command_set_group(daemon->command_port, has_group, group, reason, reason_size);
+    if (status == WVU_STATUS_OK) {
+        daemon->has_group = has_group;
+        daemon->group = group;
+        return WVU_STATUS_OK;
+    }
+    /* What it was could be set before, and the first failure is the one to tell. */
+    (void)wvu_port_socket_set_group(daemon->port, daemon->has_group, daemon->group, unused,
+                                    sizeof unused);
+    (void)wvu_port_command_set_group(daemon->command_port, daemon->has_group, daemon->group, unused,
+                                     sizeof unused);
+    return status;
+}
+
+/* The file's rules are in force again, also when a command set others meanwhile. */
+static wvu_status set_filter(struct daemon *daemon, const char *text,
+                             struct wvu_config_error *error)
+{
+    char reason[WVU_REASON_MAX] = "";
+    wvu_status status = wvu_sensor_set_filter(daemon->sensor, text, strlen(text), reason);
+    if (status == WVU_STATUS_OK)
+        memcpy(daemon->filter, text, sizeof daemon->filter);
+    else
+        snprintf(error->text, sizeof error->text, "the filter: %s",
+                 reason[0] != '\0' ? reason : wvu_strerror(status));
+    return status;
+}
+
+/* Everything is read and checked before anything is changed. */
 static wvu_status reload(struct daemon *daemon)
 {
+    static char filter[WVU_FILTER_BUFFER];
     struct wvu_config new;
     struct wvu_config_error error;
     bool file_found, has_group;
@@ -267,15 +343,16 @@ static wvu_status reload(struct daemon *daemon)
     if (status == WVU_STATUS_OK)
         status =
             wvu_config_find_group(&new, daemon->options->config_path, &has_group, &group, &error);
-    if (status == WVU_STATUS_OK && (has_group != daemon->has_group || group != daemon->group))
-        status = wvu_port_socket_set_group(daemon->port, has_group, group, error.text,
-                                           sizeof error.text);
+    if (status == WVU_STATUS_OK)
+        status = wvu_filter_file_read(&new, filter, &error);
+    if (status == WVU_STATUS_OK)
+        status = set_group(daemon, has_group, group, error.text, sizeof error.text);
+    if (status == WVU_STATUS_OK)
+        status = set_filter(daemon, filter, &error);
     if (status != WVU_STATUS_OK) {
         wvu_log_error(WVU_LOG_MAIN, "the configuration stays as it was: %s", error.text);
         return status;
     }
-    daemon->has_group = has_group;
-    daemon->group = group;
     take_changes(daemon, &new);
     wvu_dispatcher_set_timeout(wvu_sensor_dispatcher(daemon->sensor),
                                daemon->config.send_timeout_ms);
@@ -314,7 +391,16 @@ static wvu_status open_signals(struct daemon *daemon)
     signal(SIGPIPE, SIG_IGN); /* standard error may be a pipe that nobody reads */
     sigprocmask(SIG_BLOCK, &set, NULL);
     daemon->signals = signalfd(-1, &set, SFD_CLOEXEC);
-    return daemon->signals >= 0 ? WVU_STATUS_OK : WVU_STATUS_NO_RESOURCES;
+    daemon->asked = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return daemon->signals >= 0 && daemon->asked >= 0 ? WVU_STATUS_OK : WVU_STATUS_NO_RESOURCES;
+}
+
+static void close_signals(struct daemon *daemon)
+{
+    if (daemon->asked >= 0)
+        close(daemon->asked);
+    if (daemon->signals >= 0)
+        close(daemon->signals);
 }
 
 static bool read_signal(struct daemon *daemon, struct signalfd_siginfo *signal)
@@ -326,9 +412,14 @@ static bool read_signal(struct daemon *daemon, struct signalfd_siginfo *signal)
     return got == (ssize_t)sizeof *signal;
 }
 
+static const char *signal_name(const struct signalfd_siginfo *signal)
+{
+    return signal->ssi_signo == SIGINT ? "SIGINT" : "SIGTERM";
+}
+
 static void describe_signal(const struct signalfd_siginfo *signal, char *text, size_t size)
 {
-    const char *name = signal->ssi_signo == SIGINT ? "SIGINT" : "SIGTERM";
+    const char *name = signal_name(signal);
     if (signal->ssi_code == SI_KERNEL)
         snprintf(text, size, "%s from the terminal", name);
     else if (signal->ssi_pid == 0)
@@ -337,22 +428,66 @@ static void describe_signal(const struct signalfd_siginfo *signal, char *text, s
         snprintf(text, size, "%s from process %u, user %u", name, signal->ssi_pid, signal->ssi_uid);
 }
 
+/* True when the sensor is protected: then it was told who tried. */
+static bool refuse_to_stop(struct daemon *daemon, const struct signalfd_siginfo *signal)
+{
+    if (!wvu_sensor_is_protected(daemon->sensor))
+        return false;
+    struct wvu_requester requester = {
+        .process_id = signal->ssi_pid, .has_user = true, .user_id = signal->ssi_uid};
+    wvu_peer_image((pid_t)signal->ssi_pid, requester.image, sizeof requester.image);
+    wvu_sensor_report_refused_stop(daemon->sensor, &requester, signal_name(signal));
+    wvu_log_warning(WVU_LOG_MAIN, "to stop it, first: wvuctl --run-dir %s protect off",
+                    daemon->run_dir.path);
+    return true;
+}
+
+static void take_shutdown(struct daemon *daemon, char *reason, size_t reason_size)
+{
+    wvu_mutex_acquire(&daemon->status_lock);
+    snprintf(reason, reason_size, "%s", daemon->asked_by);
+    wvu_mutex_release(&daemon->status_lock);
+}
+
+/* True: stop, for this reason. */
+static bool handle_signal(struct daemon *daemon, const struct signalfd_siginfo *signal,
+                          char *reason, size_t reason_size)
+{
+    switch (signal->ssi_signo) {
+    case SIGHUP:
+        handle_hangup(daemon);
+        return false;
+    case SIGUSR1:
+        log_counters(daemon, "after");
+        return false;
+    default:
+        if (refuse_to_stop(daemon, signal))
+            return false;
+        describe_signal(signal, reason, reason_size);
+        return true;
+    }
+}
+
 /* Serves until told to stop; `reason` says by what. False when it can serve no longer. */
 static bool serve(struct daemon *daemon, char *reason, size_t reason_size)
 {
-    struct signalfd_siginfo signal;
-    while (read_signal(daemon, &signal)) {
-        switch (signal.ssi_signo) {
-        case SIGHUP:
-            handle_hangup(daemon);
+    struct pollfd fds[2] = {{.fd = daemon->signals, .events = POLLIN},
+                            {.fd = daemon->asked, .events = POLLIN}};
+    for (;;) {
+        struct signalfd_siginfo signal;
+        if (poll(fds, 2, -1) < 0) {
+            if (errno == EINTR)
+                continue;
             break;
-        case SIGUSR1:
-            log_counters(daemon, "after");
-            break;
-        default:
-            describe_signal(&signal, reason, reason_size);
+        }
+        if (fds[1].revents != 0) {
+            take_shutdown(daemon, reason, reason_size);
             return true;
         }
+        if (!read_signal(daemon, &signal))
+            break;
+        if (handle_signal(daemon, &signal, reason, reason_size))
+            return true;
     }
     snprintf(reason, reason_size, "signals cannot be read: %s", strerror(errno));
     return false;
@@ -400,6 +535,7 @@ static void stop(struct daemon *daemon, const char *reason)
     wvu_log_info(WVU_LOG_MAIN, "stopping: %s", reason);
     notify_stopping(daemon, reason);
     wvu_port_socket_refuse(daemon->port);
+    wvu_port_command_refuse(daemon->command_port);
     if (stopper.done >= 0 &&
         wvu_thread_start(&thread, "wvu-stop", stop_sensor, &stopper) == WVU_STATUS_OK) {
         watch_stopper(daemon, stopper.done);
@@ -409,6 +545,7 @@ static void stop(struct daemon *daemon, const char *reason)
     }
     if (stopper.done >= 0)
         close(stopper.done);
+    wvu_port_command_stop(daemon->command_port);
     wvu_port_socket_stop(daemon->port);
     log_counters(daemon, "stopped after");
 }
@@ -435,20 +572,39 @@ static wvu_status create_sensor(struct daemon *daemon)
         .drain_ms = daemon->config.drain_ms,
         .port = wvu_port_socket_port(daemon->port),
         .host = &daemon->host,
+        .operations = &daemon->operations,
+        .filter = daemon->filter,
         .probes = daemon->probes,
     };
     return wvu_sensor_create(&settings, &daemon->sensor);
 }
 
+static wvu_status protect_and_open(struct daemon *daemon, char *reason, size_t reason_size)
+{
+    wvu_status status = WVU_STATUS_OK;
+    if (daemon->config.is_protected != 0)
+        status = wvu_sensor_protect(daemon->sensor, true, reason);
+    if (status == WVU_STATUS_OK)
+        status = wvu_port_socket_start(daemon->port, wvu_sensor_dispatcher(daemon->sensor), reason,
+                                       reason_size);
+    if (status == WVU_STATUS_OK)
+        status = wvu_port_command_start(daemon->command_port, daemon->sensor, reason, reason_size);
+    return status;
+}
+
 /* Everything the daemon needs, in order; undone in reverse. The sensor runs when `serve` is reached. */
 static int run(struct daemon *daemon)
 {
-    char reason[512] = "";
+    char reason[WVU_REASON_MAX] = "";
     int exit_status = WVU_EXIT_FAILED;
     wvu_status status =
         wvu_run_dir_open(&daemon->run_dir, daemon->config.run_dir, reason, sizeof reason);
-    if (status != WVU_STATUS_OK)
-        return fail_start("wvud cannot start", status, reason);
+    if (status != WVU_STATUS_OK) {
+        fail_start("wvud cannot start", status, reason);
+        /* Another directory would not help somebody who may not trace the kernel either. */
+        return status == WVU_STATUS_ACCESS_DENIED && wvu_rights_are_missing() ? fail_for_rights()
+                                                                              : WVU_EXIT_FAILED;
+    }
 
     const struct wvu_port_socket_settings port_settings = {
         .run_dir = &daemon->run_dir,
@@ -462,6 +618,17 @@ static int run(struct daemon *daemon)
         fail_start("the port cannot be made", status, reason);
         goto close_run_dir;
     }
+    const struct wvu_port_command_settings command_settings = {
+        .run_dir = &daemon->run_dir,
+        .has_group = daemon->has_group,
+        .group = daemon->group,
+    };
+    status =
+        wvu_port_command_create(&command_settings, &daemon->command_port, reason, sizeof reason);
+    if (status != WVU_STATUS_OK) {
+        fail_start("the command port cannot be made", status, reason);
+        goto destroy_port;
+    }
     const struct wvu_source_settings source_settings = {
         .ring_bytes = daemon->config.ring_bytes,
         .processes = daemon->config.processes,
@@ -469,7 +636,7 @@ static int run(struct daemon *daemon)
     status = wvu_source_create(&source_settings, &daemon->host.source);
     if (status != WVU_STATUS_OK) {
         fail_start("the kernel event source cannot be made", status, reason);
-        goto destroy_port;
+        goto destroy_command_port;
     }
     status = create_sensor(daemon);
     if (status != WVU_STATUS_OK) {
@@ -484,14 +651,14 @@ static int run(struct daemon *daemon)
     exit_status = check_probes(daemon);
     if (exit_status != WVU_EXIT_CLEAN)
         goto stop_the_sensor;
-    status = wvu_port_socket_start(daemon->port, wvu_sensor_dispatcher(daemon->sensor), reason,
-                                   sizeof reason);
+    status = protect_and_open(daemon, reason, sizeof reason);
     if (status != WVU_STATUS_OK) {
-        exit_status = fail_start("the port cannot open", status, reason);
+        exit_status = fail_start("the sensor cannot serve", status, reason);
         goto stop_the_sensor;
     }
-    wvu_log_info(WVU_LOG_MAIN, "ready: readers connect to %s/%s", daemon->run_dir.path,
-                 WVU_PORT_FILE);
+    wvu_log_info(WVU_LOG_MAIN, "ready: readers connect to %s/%s, commands go to %s/%s%s",
+                 daemon->run_dir.path, WVU_PORT_FILE, daemon->run_dir.path, WVU_COMMAND_FILE,
+                 daemon->config.is_protected != 0 ? "; protected: it refuses to stop" : "");
     notify_status(daemon, "READY=1\n");
     if (!serve(daemon, reason, sizeof reason))
         exit_status = WVU_EXIT_FAILED;
@@ -499,10 +666,14 @@ static int run(struct daemon *daemon)
 
 stop_the_sensor:
     wvu_sensor_stop(daemon->sensor, "it could not start"); /* nothing to do after `stop` */
+    wvu_port_command_stop(daemon->command_port);
+    wvu_port_socket_stop(daemon->port);
 destroy_sensor:
     wvu_sensor_destroy(daemon->sensor);
 destroy_source:
     wvu_source_destroy(daemon->host.source);
+destroy_command_port:
+    wvu_port_command_destroy(daemon->command_port);
 destroy_port:
     wvu_port_socket_destroy(daemon->port);
 close_run_dir:
@@ -519,6 +690,8 @@ static bool configure(struct daemon *daemon, bool *file_found)
     if (status == WVU_STATUS_OK)
         status = wvu_config_find_group(&daemon->config, daemon->options->config_path,
                                        &daemon->has_group, &daemon->group, &error);
+    if (status == WVU_STATUS_OK)
+        status = wvu_filter_file_read(&daemon->config, daemon->filter, &error);
     if (status == WVU_STATUS_OK)
         return true;
     fprintf(stderr, "wvud: %s\n", error.text);
@@ -542,18 +715,18 @@ static int start(struct daemon *daemon, bool file_found)
                  daemon->identity.system_version);
     log_configuration(daemon, file_found);
     choose_probes(daemon);
+    fill_operations(daemon);
 
     wvu_status status = wvu_mutex_init(&daemon->status_lock);
     if (status != WVU_STATUS_OK)
         return fail_start("wvud cannot start", status, "");
     int exit_status = WVU_EXIT_FAILED;
     status = open_signals(daemon);
-    if (status == WVU_STATUS_OK) {
+    if (status == WVU_STATUS_OK)
         exit_status = run(daemon);
-        close(daemon->signals);
-    } else {
+    else
         fail_start("signals cannot be received", status, "");
-    }
+    close_signals(daemon);
     wvu_mutex_destroy(&daemon->status_lock);
     return exit_status;
 }

@@ -1,5 +1,5 @@
 /*
- * What it takes to trace the kernel, and what of it is not there. Main thread, when every probe failed.
+ * What it takes to trace the kernel, and what of it is not there. Main thread, when the start failed.
  *
  * CAP_BPF loads the programs, CAP_PERFMON attaches them and opens the event rings; the other two are
  * for reading about processes that already run. CAP_SYS_ADMIN includes the first two.
@@ -88,14 +88,37 @@ static void read_start(const char *path, char *text, int size)
     fclose(file);
 }
 
-void wvu_rights_explain(char *text, size_t size)
+struct facts {
+    uint64_t capabilities;
+    bool initial_namespace;
+    bool confidential;
+};
+
+static struct facts gather(void)
 {
     char uid_map[128], lockdown[128];
     unsigned long inside, outside, count;
     read_start("/proc/self/uid_map", uid_map, sizeof uid_map);
     read_start("/sys/kernel/security/lockdown", lockdown, sizeof lockdown);
-    bool initial = sscanf(uid_map, "%lu %lu %lu", &inside, &outside, &count) != 3 ||
-                   (inside == 0 && outside == 0 && count == UINT32_MAX);
-    wvu_rights_explain_facts(read_capabilities(), initial,
-                             strstr(lockdown, "[confidentiality]") != NULL, text, size);
+    return (struct facts){
+        .capabilities = read_capabilities(),
+        .initial_namespace = sscanf(uid_map, "%lu %lu %lu", &inside, &outside, &count) != 3 ||
+                             (inside == 0 && outside == 0 && count == UINT32_MAX),
+        .confidential = strstr(lockdown, "[confidentiality]") != NULL,
+    };
+}
+
+void wvu_rights_explain(char *text, size_t size)
+{
+    const struct facts facts = gather();
+    wvu_rights_explain_facts(facts.capabilities, facts.initial_namespace, facts.confidential, text,
+                             size);
+}
+
+bool wvu_rights_are_missing(void)
+{
+    const struct facts facts = gather();
+    char missing[128];
+    return !facts.initial_namespace || facts.confidential ||
+           list_missing(facts.capabilities, missing, sizeof missing) != 0;
 }

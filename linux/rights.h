@@ -4,8 +4,12 @@
 #ifndef WVU_RIGHTS_H
 #define WVU_RIGHTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* Is there a reason why this process cannot trace the kernel, as far as its rights tell? */
+bool wvu_rights_are_missing(void);
 
 /* For a person, on one line; terminated, cut at `size`. */
 void wvu_rights_explain(char *text, size_t size);

@@ -18,6 +18,7 @@
 
 #include "config.h"
 #include "dispatcher.h"
+#include "filter_file.h"
 #include "log.h"
 #include "options.h"
 #include "queue.h"
@@ -112,6 +113,10 @@ static void test_values_that_are_taken(void **state)
         {"RingBytes = 64K", WVU_CONFIG_RING_BYTES, "64K"},
         {"RingBytes = 64M", WVU_CONFIG_RING_BYTES, "64M"},
         {"Processes = 64", WVU_CONFIG_PROCESSES, "64"},
+        {"FilterFile = /a/b c", WVU_CONFIG_FILTER_FILE, "/a/b c"},
+        {"FilterFile =", WVU_CONFIG_FILTER_FILE, ""},
+        {"Protect = YES", WVU_CONFIG_PROTECT, "yes"},
+        {"Protect=no", WVU_CONFIG_PROTECT, "no"},
         {"Probes = all", WVU_CONFIG_PROBES, "all"},
         {"Probes = imageload", WVU_CONFIG_PROBES, "ImageLoad"},
         {"Probes = Third, ProcessCreate", WVU_CONFIG_PROBES, "ProcessCreate, Third"},
@@ -164,6 +169,8 @@ static void test_values_that_are_refused(void **state)
         {"RingBytes = 100K", "x.conf:1: RingBytes:", "a power of two"},
         {"RingBytes = 32K", "x.conf:1: RingBytes:", "65536 to 67108864"},
         {"Processes = 63", "x.conf:1: Processes:", "64 to 4194304"},
+        {"Protect =", "x.conf:1: Protect:", "yes, no"},
+        {"Protect = 1", "x.conf:1: Protect: '1'", "yes, no"},
         {"Probes =", "x.conf:1: Probes:", "ProcessCreate, ImageLoad, Third"},
         {"Probes = Fourth", "x.conf:1: Probes: 'Fourth'", "ProcessCreate, ImageLoad, Third"},
         {"Probes = all, Third", "x.conf:1: Probes:", "Third"},
@@ -220,11 +227,11 @@ static void test_long_paths(void **state)
     struct wvu_config config;
     struct wvu_config_error error;
     char text[256] = "RunDir = /";
-    memset(text + 10, 'x', 97); /* 98 bytes with the slash */
+    memset(text + 10, 'x', 95); /* 96 bytes with the slash */
     assert_int_equal(parse(&config, text, &error), WVU_STATUS_OK);
-    memset(text + 10, 'x', 98);
+    memset(text + 10, 'x', 96);
     assert_int_equal(parse(&config, text, &error), WVU_STATUS_INVALID_PARAMETER);
-    assert_non_null(strstr(error.text, "at most 98 bytes"));
+    assert_non_null(strstr(error.text, "at most 96 bytes"));
 }
 
 static void test_a_file_that_is_too_large(void **state)
@@ -415,7 +422,7 @@ static void test_installed_file_has_the_defaults(void **state)
 {
     (void)state;
     static char text[WVU_CONFIG_FILE_MAX], settings[WVU_CONFIG_FILE_MAX];
-    FILE *file = fopen(WVU_INSTALLED_CONFIG, "r");
+    FILE *file = fopen(WVU_PACKAGING "/wvud.conf", "r");
     assert_non_null(file);
     size_t length = fread(text, 1, sizeof text - 1, file);
     fclose(file);
@@ -440,6 +447,110 @@ static void test_installed_file_has_the_defaults(void **state)
     assert_same(&config, &defaults);
 }
 
+/* ---- filter_file.c ------------------------------------------------------------------------- */
+
+static char rules[WVU_FILTER_BUFFER];
+
+static void write_rules(const char *path, const char *text, size_t size)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, size, file), size);
+    fclose(file);
+}
+
+/* FilterFile set in a configuration file, unlike the default. */
+static wvu_status read_rules(const char *path, struct wvu_config_error *error)
+{
+    struct wvu_config config;
+    char line[300];
+    snprintf(line, sizeof line, "FilterFile = %s", path);
+    assert_int_equal(parse(&config, line, error), WVU_STATUS_OK);
+    error->text[0] = '\0';
+    return wvu_filter_file_read(&config, rules, error);
+}
+
+static void check_refused(const char *path, const char *where, const char *why)
+{
+    struct wvu_config_error error;
+    assert_int_equal(read_rules(path, &error), WVU_STATUS_INVALID_PARAMETER);
+    assert_int_equal(strncmp(error.text, where, strlen(where)), 0);
+    assert_non_null(strstr(error.text, why));
+}
+
+static void test_rules_are_read_and_checked(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/wvu-rules-XXXXXX", where[64];
+    static char large[WVU_FILTER_TEXT_MAX + 1];
+    struct wvu_config_error error;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(read_rules(path, &error), WVU_STATUS_OK);
+    assert_string_equal(rules, "");
+    const char *right = "# a comment\nexclude image=/bin/true\n";
+    write_rules(path, right, strlen(right));
+    assert_int_equal(read_rules(path, &error), WVU_STATUS_OK);
+    assert_string_equal(rules, right);
+
+    const char *wrong = "exclude image=/bin/true\n\nexclude imagee=/bin/true\n";
+    write_rules(path, wrong, strlen(wrong));
+    snprintf(where, sizeof where, "%s:3: ", path);
+    check_refused(path, where, "imagee");
+    write_rules(path, "exclude\0", 8);
+    snprintf(where, sizeof where, "%s: ", path);
+    check_refused(path, where, "NUL");
+    memset(large, '#', sizeof large);
+    write_rules(path, large, sizeof large);
+    check_refused(path, where, "too large");
+    write_rules(path, large, sizeof large - 1);
+    assert_int_equal(read_rules(path, &error), WVU_STATUS_OK);
+    assert_int_equal(strlen(rules), WVU_FILTER_TEXT_MAX);
+    assert_int_equal(unlink(path), 0);
+    check_refused(path, where, "cannot be read");
+    check_refused("/tmp", "/tmp: ", "cannot be read");
+    assert_int_equal(read_rules("", &error), WVU_STATUS_OK);
+    assert_string_equal(rules, "");
+}
+
+static void test_the_default_file_need_not_be_there(void **state)
+{
+    (void)state;
+    struct wvu_config config;
+    struct wvu_config_error error = {""};
+    wvu_config_init(&config, probes);
+    assert_string_equal(config.filter_file, "/etc/winvirtue/filter.conf");
+    snprintf(config.filter_file, sizeof config.filter_file, "/tmp/wvu-no-such-directory/rules");
+    assert_int_equal(wvu_filter_file_read(&config, rules, &error), WVU_STATUS_OK);
+    assert_string_equal(rules, "");
+}
+
+/* The rules that are installed are comments, and the examples in them are right. */
+static void test_installed_rules(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/wvu-rules-XXXXXX";
+    static char examples[WVU_FILTER_BUFFER];
+    struct wvu_config_error error;
+    size_t used = 0, count = 0;
+    assert_int_equal(read_rules(WVU_PACKAGING "/filter.conf", &error), WVU_STATUS_OK);
+    for (char *line = strtok(rules, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        assert_int_equal(line[0], '#');
+        if (line[1] == ' ' || line[1] == '\0')
+            continue;
+        used += (size_t)snprintf(examples + used, sizeof examples - used, "%s\n", line + 1);
+        count++;
+    }
+    assert_true(count >= 3);
+    close(mkstemp(path));
+    write_rules(path, examples, used);
+    wvu_status status = read_rules(path, &error);
+    unlink(path);
+    if (status != WVU_STATUS_OK)
+        fail_msg("%s", error.text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -456,6 +567,9 @@ int main(void)
         cmocka_unit_test(test_command_lines_that_end_at_once),
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_installed_file_has_the_defaults),
+        cmocka_unit_test(test_rules_are_read_and_checked),
+        cmocka_unit_test(test_the_default_file_need_not_be_there),
+        cmocka_unit_test(test_installed_rules),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
 }
