@@ -82,7 +82,7 @@ def run_program(name, *arguments):
 def measure_micro(options):
     rounds = 5 if options.quick else 31
     return [*run_program("bench_queue", rounds), *run_program("bench_port", rounds),
-            *run_program("bench_json", rounds)]
+            *run_program("bench_json", rounds), *run_program("bench_filter", rounds)]
 
 
 def pairs_of(options):

@@ -119,6 +119,9 @@ def figures(results):
     samples = micro(results, "winvirtue", "process create")
     if samples:
         add("JSON of a process create of 300 bytes (ns)", 150, median(samples), spread(samples), True)
+    samples = micro(results, "winvirtue filter", "100 rules")
+    if samples:
+        add("filter, 100 rules, one judgement (ns)", 1000, median(samples), spread(samples), True)
     idle = results.get("idle")
     if idle:
         rows.append((f"runs of wvud + ntfltmgr in {idle['seconds']} quiet seconds", "0 for 0 events",
