@@ -36,9 +36,10 @@
 
 DRIVER_INITIALIZE DriverEntry;
 
-#define PROBES 4
+#define PROBES 5
 static const struct wvu_probe_definition *const known_probes[PROBES + 1] = {
-    &wvu_process_probe, &wvu_image_probe, &wvu_thread_probe, &wvu_registry_probe, NULL,
+    &wvu_process_probe,  &wvu_image_probe,      &wvu_thread_probe,
+    &wvu_registry_probe, &wvu_validation_probe, NULL,
 };
 _Static_assert(PROBES <= WVU_PARAMETERS_PROBES_MAX, "parameters.h has a bit for each probe");
 

@@ -25,6 +25,7 @@ extern const struct wvu_probe_definition wvu_process_probe;
 extern const struct wvu_probe_definition wvu_image_probe;
 extern const struct wvu_probe_definition wvu_thread_probe;
 extern const struct wvu_probe_definition wvu_registry_probe;
+extern const struct wvu_probe_definition wvu_validation_probe;
 
 /* Any IRQL. The value for fields such as EProcess; 0: leave the field out. */
 static inline uint64_t wvu_nt_host_name_object(const struct wvu_nt_host *host, const void *object)

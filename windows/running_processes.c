@@ -5,9 +5,6 @@
  *
  * A process that is created or ends in the very moment in which the probe starts may be announced
  * twice, or after its end; its key is the same each time.
- *
- * The routines are looked up at load: their pages advise it ("may be altered or unavailable in future
- * versions of Windows").
  */
 #include "running_processes.h"
 
@@ -16,26 +13,7 @@
 #include "process_judge.h"
 #include "process_report.h"
 #include "routines.h"
-
-#define LIST_TAG   WVU_TAG('W', 'v', 'P', 'l')
-#define LIST_FIRST (256u << 10)
-#define LIST_MOST  (32u << 20)
-
-/* "NtQuerySystemInformation", SystemProcessInformation and SYSTEM_PROCESS_INFORMATION. */
-#define SYSTEM_PROCESS_INFORMATION_CLASS 5
-struct process_information {
-    ULONG next_entry_offset; /* 0: the last one */
-    ULONG number_of_threads;
-    UCHAR reserved1[48];
-    UNICODE_STRING image_name;
-    LONG base_priority;
-    HANDLE unique_process_id;
-};
-#if defined(_WIN64)
-_Static_assert(offsetof(struct process_information, image_name) == 56, "process_information");
-_Static_assert(offsetof(struct process_information, unique_process_id) == 80,
-               "process_information");
-#endif
+#include "system_processes.h"
 
 /* "NtQueryInformationProcess", ProcessBasicInformation and PROCESS_BASIC_INFORMATION. */
 #define PROCESS_BASIC_INFORMATION_CLASS 0
@@ -47,32 +25,6 @@ struct basic_information {
     ULONG_PTR unique_process_id;
     ULONG_PTR inherited_from_unique_process_id;
 };
-
-/* The list as the system gives it; NULL when it cannot be had. Freed with wvu_os_free. */
-static void *read_list(ULONG *size)
-{
-    NTSTATUS status = STATUS_NOT_SUPPORTED;
-    for (ULONG capacity = LIST_FIRST; capacity <= LIST_MOST; capacity *= 2) {
-        void *list = wvu_os_alloc(capacity, LIST_TAG);
-        status = STATUS_NO_MEMORY;
-        if (list == NULL)
-            break;
-        status = wvu_routines.query_system_information(SYSTEM_PROCESS_INFORMATION_CLASS, list,
-                                                       capacity, size);
-        if (NT_SUCCESS(status)) {
-            *size = capacity;
-            return list;
-        }
-        wvu_os_free(list, LIST_TAG);
-        if (status != STATUS_INFO_LENGTH_MISMATCH)
-            break;
-    }
-    wvu_log_warning(WVU_LOG_PROCESS,
-                    "the list of processes cannot be had (0x%08x); those that run already are not "
-                    "announced",
-                    (unsigned)status);
-    return NULL;
-}
 
 static HANDLE parent_of(PEPROCESS process)
 {
@@ -100,55 +52,51 @@ static void forget_if_ended(struct wvu_probe *probe, const struct wvu_process_st
 }
 
 static void report(struct wvu_probe *probe, PEPROCESS process,
-                   const struct process_information *information)
+                   const struct wvu_system_process *listed)
 {
     UNICODE_STRING *path = wvu_process_image(process);
     struct wvu_process_start start = {
         .process = process,
-        .process_id = information->unique_process_id,
+        .process_id = listed->id,
         .parent_id = parent_of(process),
         .cause = WVU_CREATE_RUNNING,
         .image_file_name = path,
     };
     /* Minimal processes (System, Registry) have no file; then the list's name must do. */
-    if ((path == NULL || path->Length == 0) && information->image_name.Buffer != NULL)
-        start.image_file_name = &information->image_name;
+    if ((path == NULL || path->Length == 0) && listed->name->Buffer != NULL)
+        start.image_file_name = listed->name;
     wvu_process_learn(probe, &start);
     wvu_process_report_start(probe, &start);
     forget_if_ended(probe, &start);
     wvu_process_image_free(path);
 }
 
-static void report_if_older(struct wvu_probe *probe, int64_t registered_at,
-                            const struct process_information *information)
+struct visit {
+    struct wvu_probe *probe;
+    int64_t registered_at;
+};
+
+static void report_if_older(void *context, const struct wvu_system_process *listed)
 {
+    const struct visit *visit = context;
     PEPROCESS process;
-    if (information->unique_process_id == NULL ||
-        !NT_SUCCESS(PsLookupProcessByProcessId(information->unique_process_id, &process)))
-        return; /* the idle process, or gone */
+    if (!NT_SUCCESS(PsLookupProcessByProcessId(listed->id, &process)))
+        return; /* gone */
     if (wvu_routines.process_create_time == NULL ||
-        wvu_routines.process_create_time(process) < registered_at)
-        report(probe, process, information);
+        wvu_routines.process_create_time(process) < visit->registered_at)
+        report(visit->probe, process, listed);
     ObDereferenceObject(process);
 }
 
 void wvu_running_processes_report(struct wvu_probe *probe, int64_t registered_at)
 {
-    if (wvu_routines.query_system_information == NULL)
-        return; /* said at load */
-    ULONG size = 0;
-    void *list = read_list(&size);
-    if (list == NULL)
-        return;
-    const char *at = list;
-    ULONG left = size;
-    while (left >= sizeof(struct process_information)) {
-        const struct process_information *information = (const void *)at;
-        report_if_older(probe, registered_at, information);
-        if (information->next_entry_offset == 0 || information->next_entry_offset > left)
-            break;
-        at += information->next_entry_offset;
-        left -= information->next_entry_offset;
-    }
-    wvu_os_free(list, LIST_TAG);
+    struct visit visit = {probe, registered_at};
+    NTSTATUS status = wvu_system_processes_visit(report_if_older, &visit);
+    if (!NT_SUCCESS(status) &&
+        wvu_routines.query_system_information != NULL) /* else: said at load */
+        wvu_log_warning(
+            WVU_LOG_PROCESS,
+            "the list of processes cannot be had (0x%08x); those that run already are not "
+            "announced",
+            (unsigned)status);
 }
