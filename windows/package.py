@@ -23,6 +23,8 @@ DRIVER_FILES = ("WinVirtUE.sys", "WinVirtUE.pdb")
 PROGRAM_FILES = {  # as it is built: as it is handed out
     "ntfltmgr.exe": "ntfltmgr.exe",
     "ntfltmgr.pdb": "ntfltmgr.pdb",
+    "wvuctl.exe": "wvuctl.exe",
+    "wvuctl.pdb": "wvuctl.pdb",
     "winvirtue.dll": "winvirtue.dll",
     "winvirtue.pdb": "winvirtue.pdb",
     "winvirtue.dll.a": "winvirtue.lib",  # the format is the same

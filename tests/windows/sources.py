@@ -233,6 +233,8 @@ PROJECTS = {
     "libwinvirtue.vcxproj": lambda: meson_list("client/meson.build", "client_sources"),
     "ntfltmgr.vcxproj": lambda: meson_list("tools/meson.build", "ntfltmgr_sources") +
                                 meson_list("client/meson.build", "client_sources"),
+    "wvuctl.vcxproj": lambda: meson_list("tools/meson.build", "wvuctl_sources") +
+                              meson_list("client/meson.build", "client_sources"),
 }
 
 
@@ -271,10 +273,11 @@ def test_projects_have_the_settings_of_meson():
 def test_resources_are_in_both():
     meson = read("windows/meson.build")
     for name, resource in (("WinVirtUE.vcxproj", "driver"), ("libwinvirtue.vcxproj", "libwinvirtue"),
-                           ("ntfltmgr.vcxproj", "ntfltmgr")):
+                           ("ntfltmgr.vcxproj", "ntfltmgr"), ("wvuctl.vcxproj", "wvuctl")):
         items = [item.get("Include") for item in project(name).findall(".//m:ItemGroup/m:ResourceCompile", NS)]
         equal(items, [resource + ".rc"], f"{name}: resources")
-        check(f"resources['{resource}']" in meson, f"meson.build: resource {resource}")
+        named = rf"resources\['{resource}'\]|^programs = .*'{resource}' : {resource}_sources"
+        check(re.search(named, meson, re.M), f"meson.build: resource {resource}")
 
 
 def test_solution_has_the_projects():

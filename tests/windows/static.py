@@ -164,7 +164,7 @@ def test_the_engine_is_in_the_driver_byte_for_byte():
 def test_version_resource():
     version = re.search(r'WVU_VERSION "([^"]+)"', read("include/winvirtue/version.h")).group(1)
     for package, folder in PACKAGES.items():
-        for name in ("WinVirtUE/WinVirtUE.sys", "ntfltmgr.exe", "winvirtue.dll"):
+        for name in ("WinVirtUE/WinVirtUE.sys", "ntfltmgr.exe", "wvuctl.exe", "winvirtue.dll"):
             with open(os.path.join(folder, name), "rb") as file:
                 data = file.read()
             for text in ("FileVersion\0", version + "\0", os.path.basename(name) + "\0"):
@@ -194,7 +194,7 @@ def test_nothing_names_the_machine_it_was_built_on():
 
 def test_programs_need_windows_alone():
     for package, folder in PACKAGES.items():
-        for name in ("ntfltmgr.exe", "winvirtue.dll"):
+        for name in ("ntfltmgr.exe", "wvuctl.exe", "winvirtue.dll"):
             image = pe.Image(os.path.join(folder, name))
             modules = {module for module, _ in image.imports()}
             equal(sorted(modules - SYSTEM_LIBRARIES), [], f"{package}: {name} needs")
