@@ -42,7 +42,8 @@ class Scene:
         events = [event for event in self.events if event.get("ProcessKey") == key]
         e2e.equal(events[0]["sensor_type"], "ProcessCreate", f"the first event of process {pid}")
         e2e.equal(events[-1]["sensor_type"], "ProcessDestroy", f"the last event of process {pid}")
-        story = [event for event in events if event["sensor_type"] != "ImageLoad"]
+        story = [event for event in events
+                 if event["sensor_type"] in ("ProcessCreate", "ProcessDestroy")]
         return story[1:] if e2e.took_long_to_exec(story) and not all_of_it else story
 
     def images(self, pid=None):
