@@ -10,7 +10,7 @@
  * what they get cost nothing.
  *
  * The status of the request is in the response; on_message itself fails only when there is no way to
- * answer (a buffer that faults or is too large, one too small for a response, no memory), with a status
+ * answer (a buffer that faults, one too small for a response, no memory), with a status
  * that the client gets. A command that changed something and whose response cannot be delivered has
  * happened all the same: the stream says so.
  *
@@ -82,39 +82,42 @@ _IRQL_requires_max_(PASSIVE_LEVEL) static VOID FLTAPI on_disconnect(PVOID cookie
 /* ---- requests: PASSIVE, the client's thread ------------------------------------------------------
  */
 
-/* Copies the request in, asks the engine, copies the response out. */
-static NTSTATUS answer(struct wvu_port_command *port, void *request, const void *input,
-                       ULONG input_size, void *response, uint32_t capacity, void *output,
+/* Copies the request in, asks the engine, copies the response out. Of a request that is too large the engine
+ * needs to know no more than that. */
+static NTSTATUS answer(struct wvu_port_command *port, void *request, ULONG copied, ULONG size,
+                       const void *input, void *response, uint32_t capacity, void *output,
                        ULONG *returned)
 {
     struct wvu_requester requester;
-    NTSTATUS status = wvu_copy_from_user(request, input, input_size);
+    NTSTATUS status = wvu_copy_from_user(request, input, copied);
     if (!NT_SUCCESS(status))
         return status;
     wvu_requester_describe(&requester);
-    uint32_t size =
-        wvu_command_answer(port->sensor, &requester, request, input_size, response, capacity);
-    status = wvu_copy_to_user(output, response, size);
+    uint32_t answered =
+        wvu_command_answer(port->sensor, &requester, request, size, response, capacity);
+    status = wvu_copy_to_user(output, response, answered);
     if (NT_SUCCESS(status))
-        *returned = size;
+        *returned = answered;
     return status;
 }
 
 static NTSTATUS exchange_message(struct wvu_port_command *port, const void *input, ULONG input_size,
                                  void *output, ULONG output_size, ULONG *returned)
 {
-    if (input == NULL || input_size == 0 || input_size > WVU_REQUEST_MAX)
+    if (input == NULL || input_size == 0)
         return WVU_STATUS_BAD_MESSAGE;
     if (output == NULL || output_size < sizeof(struct wvu_response))
         return WVU_STATUS_BUFFER_TOO_SMALL;
+    ULONG copied = input_size < WVU_REQUEST_MAX ? input_size : WVU_REQUEST_MAX;
     uint32_t capacity = output_size < WVU_RESPONSE_MAX ? output_size : WVU_RESPONSE_MAX;
-    void *request = wvu_os_alloc(input_size, COMMAND_TAG);
+    void *request = wvu_os_alloc(copied, COMMAND_TAG);
     if (request == NULL)
         return WVU_STATUS_NO_MEMORY;
     NTSTATUS status = WVU_STATUS_NO_MEMORY;
     void *response = wvu_os_alloc(capacity, COMMAND_TAG);
     if (response != NULL)
-        status = answer(port, request, input, input_size, response, capacity, output, returned);
+        status = answer(port, request, copied, input_size, input, response, capacity, output,
+                        returned);
     wvu_os_free(response, COMMAND_TAG);
     wvu_os_free(request, COMMAND_TAG);
     return status;

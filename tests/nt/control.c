@@ -88,3 +88,28 @@ void nt_must_control(uint32_t command, const char *probe, const char *text)
                probe != NULL ? probe : "all", text != NULL ? text : "", (unsigned)status, (int)size,
                why);
 }
+
+wvu_status nt_try_control(uint32_t command, const char *text)
+{
+    struct nt_client *client;
+    const struct wvu_request request = {.version = WVU_PROTOCOL_VERSION,
+                                        .size = sizeof request,
+                                        .command = command,
+                                        .data_size = (uint32_t)strlen(text)};
+    struct wvu_response response = {.status = WVU_STATUS_INTERNAL};
+    uint32_t returned = 0;
+    uint8_t *input = nt_user_alloc(sizeof request + request.data_size);
+    uint8_t *output = nt_user_alloc(1024);
+    memcpy(input, &request, sizeof request);
+    memcpy(input + sizeof request, text, request.data_size);
+    NTSTATUS status = nt_connect(PORT, NULL, 0, &client);
+    nt_require(status == STATUS_SUCCESS, "the command port: 0x%08x", (unsigned)status);
+    status = nt_send_message(client, input, (uint32_t)sizeof request + request.data_size, output,
+                             1024, &returned);
+    nt_disconnect(client);
+    if (returned >= sizeof response)
+        memcpy(&response, output, sizeof response);
+    nt_user_free(input);
+    nt_user_free(output);
+    return status < 0 ? status : response.status;
+}

@@ -13,6 +13,8 @@
  * NULL: not wanted. */
 wvu_status nt_control(uint32_t command, const char *probe, const char *text, void *data,
                       uint32_t capacity, uint32_t *size);
+/* When the port itself may fail: its status, or the response's. */
+wvu_status nt_try_control(uint32_t command, const char *text);
 /* Ends the process unless the command succeeds. */
 void nt_must_control(uint32_t command, const char *probe, const char *text);
 

@@ -27,7 +27,8 @@ struct scenario_table {
 /* scenario_*.c */
 extern const struct scenario_table nt_life_scenarios, nt_event_scenarios, nt_port_scenarios,
     nt_reply_scenarios, nt_failure_scenarios, nt_storm_scenarios, nt_command_scenarios,
-    nt_cost_scenarios, nt_registry_scenarios;
+    nt_cost_scenarios, nt_registry_scenarios, nt_filter_scenarios, nt_thread_scenarios,
+    nt_mitigation_scenarios;
 
 #define NT_SCENARIOS(array)                                                                        \
     {                                                                                              \

@@ -57,7 +57,6 @@ void nt_set_debugger(bool present);
 uint64_t nt_breakpoints(void);                  /* hit while a debugger was there */
 void nt_set_system_time_offset(int64_t offset); /* somebody sets the clock */
 void nt_advance_uptime(uint64_t ns);            /* so much time passes at once */
-void nt_advance_uptime(uint64_t ns);            /* so much time passes at once */
 
 /* Registry values; a key exists when it or one below it has a value. The machine's usual ones and an
  * empty service key are there from the start. Names are compared without case. */
@@ -66,6 +65,8 @@ void nt_registry_set(const char *key, const char *name, uint32_t type, const voi
                      uint32_t size);
 void nt_registry_set_number(const char *key, const char *name, uint32_t number);
 void nt_registry_set_text(const char *key, const char *name, const char *text);
+/* A REG_MULTI_SZ: each line of the text is a string. */
+void nt_registry_set_lines(const char *key, const char *name, const char *text);
 void nt_registry_reset(void);
 void nt_registry_forget(const char *key); /* its values */
 
@@ -84,6 +85,9 @@ const char *nt_failed_routine(void);           /* NULL: the n-th call was not re
 /* ---- processes, threads, images (ps.c) ----------------------------------------------------------- */
 struct nt_process;
 
+#define NT_HIDDEN_FROM_LIST   0x1u /* ZwQuerySystemInformation */
+#define NT_HIDDEN_FROM_LOOKUP 0x2u /* PsLookupProcessByProcessId */
+
 struct nt_process_plan {
     uint64_t id;
     uint64_t parent_id;
@@ -96,6 +100,8 @@ struct nt_process_plan {
     const UNICODE_STRING *command_line;    /* NULL: none */
     bool no_file_object;
     bool subsystem;
+    bool threadless;       /* the system's list has it without a thread */
+    uint32_t hidden;       /* NT_HIDDEN_...: what somebody has taken it out of */
     NTSTATUS creation_status;
     bool may_be_denied; /* the driver may set CreationStatus to STATUS_ACCESS_DENIED */
     bool critical;      /* the system ends with it */
@@ -109,6 +115,7 @@ NTSTATUS nt_process_announce(struct nt_process *process, struct nt_process *crea
 /* Calls the exit callbacks in its own context. */
 void nt_process_exit(struct nt_process *process, NTSTATUS exit_status);
 void nt_process_release(struct nt_process *process);
+void nt_process_hide(struct nt_process *process, uint32_t hidden); /* NT_HIDDEN_... */
 void *nt_process_object(const struct nt_process *process);
 uint64_t nt_process_start_key(const struct nt_process *process);
 void *nt_process_file_object(const struct nt_process *process);
@@ -202,6 +209,8 @@ struct nt_process *nt_attach_to(struct nt_process *process); /* of this thread; 
 UNICODE_STRING nt_string(const WCHAR *text, size_t bytes);
 UNICODE_STRING nt_string_of(const char *text);
 void nt_string_free(UNICODE_STRING *string);
+
+size_t nt_pool_blocks(void); /* of drivers, now */
 
 /* ---- memory of user programs (user.c) ------------------------------------------------------------ */
 void *nt_user_alloc(size_t size); /* right before an unmapped page */

@@ -133,12 +133,17 @@ void nt_object_drop(struct nt_object *object)
     pthread_mutex_unlock(&nt_lock);
 }
 
-void nt_object_take(struct nt_object *object)
+void nt_object_take_locked(struct nt_object *object)
 {
-    pthread_mutex_lock(&nt_lock);
     object->references++;
     object->last_taken = nt_self->caller;
     driver_references++;
+}
+
+void nt_object_take(struct nt_object *object)
+{
+    pthread_mutex_lock(&nt_lock);
+    nt_object_take_locked(object);
     pthread_mutex_unlock(&nt_lock);
 }
 

@@ -254,6 +254,14 @@ bool nt_pool_explain(uintptr_t address, char *text, size_t size)
     return true;
 }
 
+size_t nt_pool_blocks(void)
+{
+    pthread_mutex_lock(&nt_lock);
+    size_t count = live_blocks;
+    pthread_mutex_unlock(&nt_lock);
+    return count;
+}
+
 void nt_pool_check_leaks(void)
 {
     if (live_blocks == 0)

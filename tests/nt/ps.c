@@ -92,6 +92,13 @@ void nt_process_release(struct nt_process *process)
     /* The body stays: a driver that holds a reference may still ask for its id. */
 }
 
+void nt_process_hide(struct nt_process *process, uint32_t hidden)
+{
+    pthread_mutex_lock(&nt_lock);
+    process->plan.hidden = hidden;
+    pthread_mutex_unlock(&nt_lock);
+}
+
 void *nt_process_object(const struct nt_process *process)
 {
     return process->object->address;
@@ -152,7 +159,8 @@ size_t nt_running_processes(const struct nt_process_plan **plans, size_t most)
     size_t count = 0;
     pthread_mutex_lock(&nt_lock);
     for (const struct nt_process *process = processes; process != NULL; process = process->next) {
-        if (!process->object->signaled && count < most)
+        if (!process->object->signaled && (process->plan.hidden & NT_HIDDEN_FROM_LIST) == 0 &&
+            count < most)
             plans[count++] = &process->plan;
     }
     pthread_mutex_unlock(&nt_lock);
@@ -631,13 +639,15 @@ static NTAPI NTSTATUS PsLookupProcessByProcessId(HANDLE id, void **out)
     struct nt_process *found = NULL;
     pthread_mutex_lock(&nt_lock);
     for (struct nt_process *process = processes; process != NULL; process = process->next) {
-        if (process->plan.id == (uint64_t)(uintptr_t)id)
+        if (process->plan.id == (uint64_t)(uintptr_t)id &&
+            (process->plan.hidden & NT_HIDDEN_FROM_LOOKUP) == 0)
             found = process;
     }
+    if (found != NULL)
+        nt_object_take_locked(found->object); /* before somebody releases it */
     pthread_mutex_unlock(&nt_lock);
     if (found == NULL)
         return STATUS_INVALID_CID;
-    nt_object_take(found->object);
     *out = found->object->address;
     return STATUS_SUCCESS;
 }

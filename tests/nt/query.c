@@ -12,6 +12,7 @@
 #define STATUS_INFO_LENGTH_MISMATCH NT_STATUS(0xC0000004)
 #define PROCESSES_MAX               4096u
 #define THREAD_ENTRY                80u /* SYSTEM_THREAD_INFORMATION */
+#define THREAD_ID                   48u /* where its ClientId.UniqueThread is */
 
 struct process_entry { /* SYSTEM_PROCESS_INFORMATION */
     uint32_t next;
@@ -51,9 +52,11 @@ static void write_entry(uint8_t *at, const struct nt_process_plan *plan, const U
     struct process_entry *entry = (struct process_entry *)(void *)at;
     memset(entry, 0, sizeof *entry + THREAD_ENTRY);
     entry->next = entry_size(name);
-    entry->threads = 1;
+    entry->threads = plan->threadless ? 0 : 1;
     entry->id = (HANDLE)plan->id;
     entry->parent = (HANDLE)plan->parent_id;
+    uint64_t thread = plan->id + 1;
+    memcpy(at + sizeof *entry + THREAD_ID, &thread, sizeof thread);
     if (name->Length != 0) {
         WCHAR *text = (WCHAR *)(void *)(at + sizeof *entry + THREAD_ENTRY);
         memcpy(text, name->Buffer, name->Length);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "../unit/support/json_valid.h"
+#include "control.h"
 #include "kernel.h"
 
 #define PORT     "\\WVUPort"
@@ -183,16 +184,38 @@ bool nt_reader_until(struct nt_reader *reader, bool (*enough)(void *context), vo
     return enough(context);
 }
 
-/* The state of the second probe is the last thing that is told: there are two. */
-static bool is_past_start(void *stream)
+struct mark {
+    const struct nt_stream *stream;
+    uint64_t sequence;
+};
+
+static bool is_past(void *context)
 {
-    return ((const struct nt_stream *)stream)->states >= 2;
+    const struct mark *mark = context;
+    return mark->stream->seen >= mark->sequence;
+}
+
+bool nt_reader_try_up_to_now(struct nt_reader *reader)
+{
+    struct wvu_statistics statistics;
+    uint32_t size;
+    wvu_status status =
+        nt_control(WVU_COMMAND_GET_STATISTICS, NULL, NULL, &statistics, sizeof statistics, &size);
+    nt_require(status == WVU_STATUS_OK && size == sizeof statistics, "statistics: 0x%08x",
+               (unsigned)status);
+    struct mark mark = {reader->stream, statistics.accepted};
+    return nt_reader_until(reader, is_past, &mark);
+}
+
+void nt_reader_up_to_now(struct nt_reader *reader)
+{
+    nt_require(nt_reader_try_up_to_now(reader), "not all events come");
 }
 
 void nt_reader_past_start(struct nt_reader *reader)
 {
-    nt_require(nt_reader_until(reader, is_past_start, reader->stream),
-               "the driver does not tell that its probes started");
+    nt_reader_up_to_now(reader); /* DriverEntry has returned: all is told */
+    nt_require(reader->stream->states != 0, "the driver does not tell that its probes started");
 }
 
 /* ---- a reader in a thread ------------------------------------------------------------------------ */

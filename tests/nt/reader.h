@@ -49,6 +49,9 @@ void nt_reader_disconnect(struct nt_reader *reader);
 void nt_reader_drain(struct nt_reader *reader, uint64_t quiet_ns);
 /* Gets and replies until it is enough. False when it is disconnected, or after NT_PATIENCE_NS. */
 bool nt_reader_until(struct nt_reader *reader, bool (*enough)(void *context), void *context);
+/* Until everything was read that happened before this call; ends the process if it does not come. */
+void nt_reader_up_to_now(struct nt_reader *reader);
+bool nt_reader_try_up_to_now(struct nt_reader *reader); /* false: it is disconnected */
 /* Until everything was read that the driver tells when it starts; ends the process if it does not come. */
 void nt_reader_past_start(struct nt_reader *reader);
 #define NT_PATIENCE_NS UINT64_C(20000000000)

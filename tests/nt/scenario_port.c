@@ -72,6 +72,9 @@ static void not_entitled(const char *path, uint32_t scale)
                "anybody may connect to the event port");
     nt_require(nt_connect("\\WVUCommand", NULL, 0, &client) == STATUS_ACCESS_DENIED,
                "anybody may connect to the command port");
+    nt_require(nt_port_access(PORT) == FLT_PORT_CONNECT &&
+                   nt_port_access("\\WVUCommand") == FLT_PORT_CONNECT,
+               "the ports' descriptors give more than to connect");
     (void)nt_attach_to(before);
     nt_require(nt_connect(PORT, "context", 7, &client) == STATUS_SUCCESS, "SYSTEM may not connect");
     nt_disconnect(client);

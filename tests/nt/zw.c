@@ -65,6 +65,18 @@ void nt_registry_set_text(const char *key, const char *name, const char *text)
     nt_registry_set(key, name, REG_SZ, units, (uint32_t)((strlen(text) + 1) * sizeof units[0]));
 }
 
+void nt_registry_set_lines(const char *key, const char *name, const char *text)
+{
+    size_t length = strlen(text);
+    WCHAR *units = calloc(length + 2, sizeof *units); /* ends with two zeros */
+    if (units == NULL)
+        abort();
+    for (size_t i = 0; i < length; i++)
+        units[i] = text[i] == '\n' ? 0 : (WCHAR)text[i];
+    nt_registry_set(key, name, REG_MULTI_SZ, units, (uint32_t)((length + 2) * sizeof *units));
+    free(units);
+}
+
 void nt_registry_forget(const char *key)
 {
     for (size_t i = 0; i < value_count; i++) {
