@@ -183,22 +183,31 @@ static bool take_batch(struct wvu_dispatcher *d)
     return true;
 }
 
+/* Where the records begin that are not acknowledged, in bytes and in records from the first. */
+static uint32_t find_rest(struct wvu_dispatcher *d, uint32_t begin, uint64_t acknowledged,
+                          uint32_t *records)
+{
+    const uint32_t end = d->start + d->size;
+    uint32_t offset = begin;
+    *records = d->records;
+    if (acknowledged == d->last_sequence) /* as usual */
+        return end;
+    for (*records = 0; offset < end && record_at(d, offset)->sequence <= acknowledged; ++*records)
+        offset += record_at(d, offset)->size;
+    return offset;
+}
+
 /* Lets go of every record up to `acknowledged`. */
 static void release(struct wvu_dispatcher *d, uint64_t acknowledged)
 {
     const uint32_t begin = d->start + (uint32_t)sizeof(struct wvu_batch);
-    uint32_t offset = begin;
-    uint32_t end = d->start + d->size;
-    uint32_t released = 0;
-    while (offset < end && record_at(d, offset)->sequence <= acknowledged) {
-        offset += record_at(d, offset)->size;
-        released++;
-    }
-    wvu_queue_delivered(d->settings.queue, record_at(d, begin), offset - begin);
+    uint32_t released;
+    uint32_t rest = find_rest(d, begin, acknowledged, &released);
+    wvu_queue_delivered(d->settings.queue, record_at(d, begin), rest - begin);
     d->records -= released;
     if (d->records != 0) {
-        d->size = end - offset + (uint32_t)sizeof(struct wvu_batch);
-        d->start = end - d->size;
+        d->start += rest - begin;
+        d->size -= rest - begin;
         write_header(d);
     } else {
         count(&d->counters.batches, 1);

@@ -20,7 +20,7 @@
  * not change until it is pushed out or taken. Numbers are given in ring order, and what was reserved
  * is always committed, so the main ring holds consecutive numbers. A BUSY record cannot be pushed
  * out (its producer writes to it). Should the ring fill up behind one, reserve fails and the loss is
- * counted as QUEUE_BUSY.
+ * counted as QUEUE_BUSY; for guaranteed kinds the ring is larger.
  *
  * The reserve
  *   A storm of one kind of event must not push out what is rare and matters. So a record of a
@@ -73,8 +73,8 @@
 
 #define QUEUE_TAG WVU_TAG('W', 'v', 'Q', 'u')
 
-/* Room beyond the bound in bytes, for what is reserved while the consumer copies: one batch, and
- * what producers add in the meantime. */
+/* Room beyond the bound in bytes, for what is reserved while nothing can be pushed out: behind a record
+ * that is still being filled, or while the consumer copies. Half of it is for guaranteed kinds alone. */
 #define QUEUE_SLACK (512u << 10)
 
 /* What is written next is still in the consumer's cache, and fetching it from there takes longer than
@@ -119,31 +119,36 @@ struct ledger {
     uint64_t count[WVU_LOSS_CAUSES][WVU_EVENT_KINDS];
 };
 
+/* In groups of cache lines by who writes: what one writes often does not slow the others down. */
 struct wvu_queue {
-    wvu_lock lock;
+    wvu_lock lock; /* producers and consumer */
     struct ring main;
     uint32_t byte_bound; /* of the main ring; its capacity has slack beyond it */
     uint32_t record_bound;
-    uint64_t next_sequence;
     uint64_t queued; /* in both rings */
-    uint64_t high_water;
     bool copying;
-    struct ring reserve;
-    uint64_t lost;
-    uint64_t in_flight;
-    uint64_t delivered;
-    uint64_t unnumbered;
+
+    uint64_t next_sequence; /* producers */
+    uint64_t high_water;
     uint64_t accepted_of[WVU_EVENT_KINDS];
+
+    uint8_t padding1[64];
+    uint64_t in_flight; /* the consumer */
+    uint64_t delivered;
     uint64_t delivered_of[WVU_EVENT_KINDS];
+
+    uint8_t padding2[64];
+    struct ring reserve; /* whoever pushes out or loses */
     struct ledger older;
     struct ledger newer;
+    uint64_t lost;
+    uint64_t unnumbered;
     uint64_t lost_of[WVU_LOSS_CAUSES][WVU_EVENT_KINDS]; /* ever */
-
-    /* Away from the producers' lines: written by the consumer, read by every wake. */
-    uint8_t padding[64];
-    uint32_t armed;
-    wvu_event *doorbell;
     uint64_t cut_of[WVU_EVENT_KINDS];
+
+    uint8_t padding3[64];
+    uint32_t armed; /* written by the consumer, read by every wake */
+    wvu_event *doorbell;
 };
 
 static struct slot *slot_at(const struct ring *ring, uint32_t offset)
@@ -463,9 +468,9 @@ static bool push_out_oldest(struct wvu_queue *queue)
     return true;
 }
 
-/* Lock held. Makes room for `need` contiguous bytes at tail; false when the ring is full behind a
- * record that may not be pushed out now. On success tail stands where they begin. */
-static bool make_room(struct wvu_queue *queue, uint32_t need)
+/* Lock held. Makes room for `need` contiguous bytes at tail; false when the ring is full, `spare` bytes
+ * being left, behind a record that may not be pushed out now. On success tail stands where they begin. */
+static bool make_room(struct wvu_queue *queue, uint32_t need, uint32_t spare)
 {
     struct ring *ring = &queue->main;
     uint32_t pad = pad_before(ring, need);
@@ -478,14 +483,22 @@ static bool make_room(struct wvu_queue *queue, uint32_t need)
                 break; /* the slack may still hold it */
         }
     }
-    if (ring->tail - ring->head + total > ring->capacity)
+    if (ring->tail - ring->head + total + spare > ring->capacity)
         return false;
     if (pad != 0)
         (void)push_slot(ring, SLOT_PAD, pad);
     return true;
 }
 
-/* Lock held. A BUSY slot at the tail, where make_room made room, and the next number. */
+/* Lock held. What make_room would find out, in the usual case: there is room, and nothing to be done. */
+static bool has_room(const struct wvu_queue *queue, uint32_t need)
+{
+    const struct ring *ring = &queue->main;
+    return ring->records < queue->record_bound &&
+           ring->tail - ring->head + need <= queue->byte_bound && pad_before(ring, need) == 0;
+}
+
+/* Lock held. A BUSY slot at the tail, where there is room, and the next number. */
 static struct slot *append(struct wvu_queue *queue, uint32_t kind, uint32_t size,
                            uint64_t *sequence)
 {
@@ -523,10 +536,11 @@ wvu_status wvu_queue_reserve(struct wvu_queue *queue, uint16_t type, uint32_t si
     size = (size + 7u) & ~7u;
 
     uint32_t kind = wvu_event_index(type);
+    uint32_t spare = wvu_event_is_guaranteed(type) ? 0 : QUEUE_SLACK / 2;
     uint64_t sequence = 0;
     struct slot *slot = NULL;
     wvu_lock_acquire(&queue->lock);
-    if (make_room(queue, SLOT + size)) {
+    if (has_room(queue, SLOT + size) || make_room(queue, SLOT + size, spare)) {
         slot = append(queue, kind, size, &sequence);
     } else {
         lose(queue, &queue->newer, WVU_LOSS_QUEUE_BUSY, type, 1);
@@ -590,7 +604,7 @@ wvu_status wvu_queue_reserve_losses(struct wvu_queue *queue, struct wvu_record *
     wvu_lock_acquire(&queue->lock);
     if (ledger->total != 0 && ledger->first == 0) {
         uint32_t size = ledger_record_size(ledger);
-        if (!make_room(queue, SLOT + size)) {
+        if (!make_room(queue, SLOT + size, QUEUE_SLACK / 2)) { /* there is time */
             status = WVU_STATUS_BUSY;
         } else if (ledger->total != 0 && ledger->first == 0) {
             uint64_t sequence;
@@ -607,20 +621,19 @@ wvu_status wvu_queue_reserve_losses(struct wvu_queue *queue, struct wvu_record *
 /* ---- the consumer ------------------------------------------------------------------------------
  */
 
+/* Where a take puts what it copies. */
 struct copy {
     uint8_t *to;
     uint32_t capacity;
-    struct wvu_batch_info *info;
+    struct wvu_batch_info info;
 };
 
 static void note_copied(struct copy *copy, const struct wvu_record *record)
 {
-    struct wvu_batch_info *info = copy->info;
-    if (info->records++ == 0)
-        info->first_sequence = record->sequence;
-    info->last_sequence = record->sequence;
-    info->gaps += !wvu_record_is_numbered(record);
-    info->bytes += record->size;
+    if (copy->info.records++ == 0)
+        copy->info.first_sequence = record->sequence;
+    copy->info.last_sequence = record->sequence;
+    copy->info.bytes += record->size;
 }
 
 /* Lock held. The range before a ring's head, if it is not told yet, and with it the whole ledger. False
@@ -629,11 +642,12 @@ static bool tell_range(struct ledger *ledger, struct copy *copy)
 {
     if (ledger->first == 0)
         return true;
-    if (ledger_record_size(ledger) > copy->capacity - copy->info->bytes)
+    if (ledger_record_size(ledger) > copy->capacity - copy->info.bytes)
         return false;
-    uint8_t *where = copy->to + copy->info->bytes;
+    uint8_t *where = copy->to + copy->info.bytes;
     ledger_tell(ledger, ledger->last, where);
     note_copied(copy, (const struct wvu_record *)(const void *)where);
+    copy->info.gaps++;
     return true;
 }
 
@@ -642,30 +656,32 @@ struct walk {
     uint32_t offset; /* where it has got */
     uint64_t passed; /* bytes */
     uint64_t left;
-    uint32_t numbered; /* records */
 };
 
-/* Without the lock, `copying` set. */
-static void copy_records(const struct ring *ring, struct walk *walk, struct copy *copy)
+/* Without the lock, `copying` set. The structures come and go by value, so that they stay in registers. */
+static struct copy copy_records(const struct ring *ring, struct walk *where, struct copy copy)
 {
-    while (walk->passed < walk->left) {
-        struct slot *slot = slot_at(ring, walk->offset);
+    struct walk walk = *where;
+    while (walk.passed < walk.left) {
+        struct slot *slot = slot_at(ring, walk.offset);
         uint32_t state = wvu_load_acquire(&slot->state);
         if (state == SLOT_BUSY)
             break;
         if (state != SLOT_PAD) {
             const struct wvu_record *record = record_of(slot);
-            if (record->size > copy->capacity - copy->info->bytes)
+            if (record->size > copy.capacity - copy.info.bytes)
                 break;
-            memcpy(copy->to + copy->info->bytes, record, record->size);
-            note_copied(copy, record);
-            walk->numbered += state == SLOT_COMMITTED;
+            memcpy(copy.to + copy.info.bytes, record, record->size);
+            note_copied(&copy, record);
+            copy.info.gaps += state == SLOT_GAP;
         }
-        walk->passed += slot->stride;
-        walk->offset += slot->stride;
-        if (walk->offset == ring->capacity)
-            walk->offset = 0;
+        walk.passed += slot->stride;
+        walk.offset += slot->stride;
+        if (walk.offset == ring->capacity)
+            walk.offset = 0;
     }
+    *where = walk;
+    return copy;
 }
 
 /* Takes what fits from the ring that is to be served now. True when it emptied the reserve: then there
@@ -684,15 +700,17 @@ static bool take_from_one_ring(struct wvu_queue *queue, struct copy *copy)
     queue->copying = true;
     wvu_lock_release(&queue->lock);
 
-    copy_records(ring, &walk, copy);
+    uint32_t before = copy->info.records - copy->info.gaps;
+    *copy = copy_records(ring, &walk, *copy);
+    uint32_t numbered = copy->info.records - copy->info.gaps - before;
 
     wvu_lock_acquire(&queue->lock);
     ring->head += walk.passed;
     ring->head_offset = walk.offset;
-    ring->records -= walk.numbered;
+    ring->records -= numbered;
     rewind_if_empty(ring);
-    queue->queued -= walk.numbered;
-    queue->in_flight += walk.numbered;
+    queue->queued -= numbered;
+    queue->in_flight += numbered;
     queue->copying = false;
     bool emptied = reserve && ring->records == 0;
     wvu_lock_release(&queue->lock);
@@ -702,10 +720,10 @@ static bool take_from_one_ring(struct wvu_queue *queue, struct copy *copy)
 wvu_status wvu_queue_take(struct wvu_queue *queue, void *buffer, uint32_t capacity,
                           struct wvu_batch_info *info)
 {
-    struct copy copy = {.to = buffer, .capacity = capacity, .info = info};
-    *info = (struct wvu_batch_info){0};
+    struct copy copy = {.to = buffer, .capacity = capacity};
     while (take_from_one_ring(queue, &copy))
         ;
+    *info = copy.info;
     return info->records != 0 ? WVU_STATUS_OK : WVU_STATUS_AGAIN;
 }
 
@@ -725,7 +743,7 @@ void wvu_queue_delivered(struct wvu_queue *queue, const void *records, uint32_t 
     wvu_lock_acquire(&queue->lock);
     queue->in_flight -= count;
     queue->delivered += count;
-    for (uint32_t kind = 0; kind < WVU_EVENT_KINDS; kind++)
+    for (uint32_t kind = 0; kind < WVU_EVENT_INDICES; kind++)
         queue->delivered_of[kind] += count_of[kind];
     wvu_lock_release(&queue->lock);
 }

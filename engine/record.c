@@ -16,18 +16,6 @@ static const uint16_t event_types[] = {
 #include "winvirtue/events.def"
 };
 
-uint32_t wvu_event_index(uint16_t type)
-{
-    switch (type) {
-#define WVU_EVENT(number, name, structure, description)                                            \
-    case (number):                                                                                 \
-        return WVU_EVENT_INDEX_##name;
-#include "winvirtue/events.def"
-    default:
-        return WVU_EVENT_INDEX_NONE;
-    }
-}
-
 uint16_t wvu_event_type_at(uint32_t index)
 {
     return index < sizeof event_types / sizeof event_types[0] ? event_types[index] : 0;

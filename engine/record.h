@@ -72,7 +72,17 @@ _Static_assert(WVU_EVENT_INDICES <= WVU_EVENT_KINDS, "raise WVU_EVENT_KINDS");
 _Static_assert(WVU_EVENT_KINDS <= 32, "masks of kinds have 32 bits");
 
 /* Index of an event type in the table of counters: 1 .. WVU_EVENT_KINDS-1; 0 for unknown types. */
-uint32_t wvu_event_index(uint16_t type);
+static inline uint32_t wvu_event_index(uint16_t type)
+{
+    switch (type) {
+#define WVU_EVENT(number, name, structure, description)                                            \
+    case (number):                                                                                 \
+        return WVU_EVENT_INDEX_##name;
+#include "winvirtue/events.def"
+    default:
+        return WVU_EVENT_INDEX_NONE;
+    }
+}
 uint16_t wvu_event_type_at(uint32_t index); /* the reverse; 0 for 0 */
 
 /* True for what the queue keeps a share for, whatever else there is: which processes start and end or are

@@ -119,6 +119,36 @@ SIMULATED(gaps_alternate_with_what_is_kept)
     check_empty(&f);
 }
 
+/* Behind a record that is still being filled nothing can be pushed out. When others are refused already, there
+ * still is room for a thousand small ones of guaranteed kinds. */
+SIMULATED(guaranteed_kinds_are_refused_last)
+{
+    struct fixture f;
+    struct wvu_record *first;
+    struct wvu_record *record;
+    uint32_t others = 0;
+    uint32_t kept = 0;
+
+    begin(&f, MIN_RECORDS, MIN_BYTES);
+    first = reserve(&f, OTHER, SMALL);
+    for (; wvu_queue_reserve(f.queue, OTHER, 1000, &record) == WVU_STATUS_OK; others++)
+        fill_and_commit(&f, record);
+    for (; wvu_queue_reserve(f.queue, P, 248, &record) == WVU_STATUS_OK; kept++)
+        fill_and_commit(&f, record);
+    check(others >= (MIN_BYTES + (256u << 10)) / 1008 - 1);
+    check(kept >= 1000);
+    check_equal(counters_of_type(&f, OTHER).lost[WVU_LOSS_QUEUE_BUSY], 1);
+    check_equal(counters_of_type(&f, P).lost[WVU_LOSS_QUEUE_BUSY], 1);
+    check_equal(counters_of(&f).accepted, 1 + others + kept);
+    fill_and_commit(&f, first);
+    while (take(&f) == WVU_STATUS_OK) {
+        check_equal(f.info.gaps, 0);
+        deliver(&f);
+    }
+    check_equal(counters_of(&f).delivered, 1 + others + kept);
+    check_empty(&f);
+}
+
 /* ---- the reserve is full --------------------------------------------------------------------------------- */
 
 SIMULATED(a_full_reserve_loses_its_oldest_by_count)
@@ -682,6 +712,7 @@ int main(void)
         cmocka_unit_test(what_is_kept_comes_first_behind_what_was_lost_before_it),
         cmocka_unit_test(where_nothing_was_lost_there_is_no_gap),
         cmocka_unit_test(gaps_alternate_with_what_is_kept),
+        cmocka_unit_test(guaranteed_kinds_are_refused_last),
         cmocka_unit_test(a_full_reserve_loses_its_oldest_by_count),
         cmocka_unit_test(gaps_grow_together),
         cmocka_unit_test(a_full_reserve_loses_its_oldest_by_bytes),
