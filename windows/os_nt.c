@@ -309,6 +309,8 @@ wvu_status wvu_os_random(void *buffer, size_t size)
 
 uint16_t wvu_os_upcase(uint16_t unit)
 {
+    if (unit < 0x80) /* nearly all of every path, and no call for it */
+        return unit >= 'a' && unit <= 'z' ? (uint16_t)(unit - 'a' + 'A') : unit;
     return RtlUpcaseUnicodeChar(unit);
 }
 

@@ -12,7 +12,6 @@
 
 #include "log.h"
 #include "routines.h"
-#include "text.h"
 
 #define LIST_TAG WVU_TAG('W', 'v', 'P', 'j')
 
@@ -22,6 +21,15 @@ static uint64_t matches_of_parent(struct wvu_process_table *table, uint32_t id, 
     if (!wvu_process_table_find(table, id, &parent) || parent.process_key != key)
         return 0;
     return parent.as_parent;
+}
+
+/* It is ASCII: "S-1-5-..." */
+static void copy_sid(const struct wvu_process_user *user, char sid[WVU_SID_UNITS + 1])
+{
+    size_t length = user->sid_size / sizeof(WCHAR);
+    for (size_t i = 0; i < length; i++)
+        sid[i] = (char)user->sid[i];
+    sid[length] = '\0';
 }
 
 void wvu_process_judge(const struct wvu_nt_host *host, const UNICODE_STRING *image,
@@ -38,8 +46,7 @@ void wvu_process_judge(const struct wvu_nt_host *host, const UNICODE_STRING *ima
         subject.image_size = image->Length & ~1u;
     }
     if (user != NULL && user->has_sid) {
-        (void)wvu_utf8_from_utf16(sid, sizeof sid, (const uint16_t *)user->sid,
-                                  user->sid_size / sizeof(WCHAR));
+        copy_sid(user, sid);
         subject.user_sid = sid;
         subject.has_user = true;
     }
