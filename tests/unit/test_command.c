@@ -86,6 +86,12 @@ static const struct wvu_probe_definition fixed = {.name = "Fixed",
                                                   .stop = stop};
 static const struct wvu_probe_definition *const three[] = {&process, &xeno, &tick, NULL};
 static const struct wvu_probe_definition *const with_fixed[] = {&fixed, &process, NULL};
+static const struct wvu_probe_definition xylo = {.name = "Xylo",
+                                                 .attributes =
+                                                     WVU_PROBE_REAL_TIME | WVU_PROBE_DYNAMIC,
+                                                 .start = start,
+                                                 .stop = stop};
+static const struct wvu_probe_definition *const failing[] = {&xeno, &xylo, &process, NULL};
 static const struct wvu_probe_definition *const none[] = {NULL};
 
 static wvu_status shut_down(void *context, const struct wvu_requester *requester, char *reason)
@@ -588,6 +594,9 @@ SIMULATED(all_probes_go_on_after_one_that_fails)
                 WVU_PROBE_RUNNING);
     check_told(&f, 3, WVU_COMMAND_ENABLE_PROBE, WVU_STATUS_NOT_SUPPORTED, "all", reason);
     check_equal(wvu_sensor_find_probe(f.sensor, "Tick")->condition, WVU_PROBE_RUNNING);
+    end(&f);
+    begin(&f, failing);
+    expect(ask(&f, WVU_COMMAND_ENABLE_PROBE), WVU_STATUS_NOT_SUPPORTED, reason); /* the first one */
     end(&f);
 }
 

@@ -287,6 +287,7 @@ SIMULATED(a_failed_start_is_told_and_can_be_repeated)
     check(strcmp(f.reason, "no tracepoint") == 0);
     check_equal(state_of(f.plain).condition, WVU_PROBE_FAILED);
     check_equal(state_of(f.plain).status, WVU_STATUS_PRIVILEGE_NOT_HELD);
+    check(strcmp(state_of(f.plain).reason, "no tracepoint") == 0);
     check(!report(f.plain));
     wvu_probe_stop(f.plain, "it does not run");
     check_equal(asked.stops, 0);
@@ -294,6 +295,7 @@ SIMULATED(a_failed_start_is_told_and_can_be_repeated)
     check_equal(wvu_probe_start(f.plain, f.reason), WVU_STATUS_OK);
     check_equal(state_of(f.plain).condition, WVU_PROBE_RUNNING);
     check_equal(state_of(f.plain).status, WVU_STATUS_OK);
+    check_equal(state_of(f.plain).reason[0], '\0');
     check(report(f.plain));
     taken = take(&f);
     check_equal(taken.info.records, 3);
@@ -420,6 +422,38 @@ SIMULATED(its_state_counts_events)
     check(state_of(f.plain).last_run != 0 && state_of(f.plain).last_run <= wvu_os_system_time());
     check_equal(state_of(f.full).operations, 1000); /* what the probe itself adds */
     check_equal(state_of(f.full).interval_ns, 10 * WVU_SIM_MS);
+    end(&f);
+}
+
+SIMULATED(one_call_in_sixteen_is_timed)
+{
+    struct wvu_sensor_counters counters;
+    struct fixture f;
+    uint32_t timed = 0, calls = 0;
+
+    begin(&f);
+    check_equal(wvu_probe_start(f.full, f.reason), WVU_STATUS_OK);
+    for (uint32_t i = 0; i < 160; i++) { /* also when what it sees is not wanted */
+        uint64_t begun = wvu_probe_time_begin(f.full);
+
+        timed += begun != 0;
+        check(!wvu_probe_wants(f.full, WVU_EVENT_ThreadCreate, WVU_WANTED_ALL));
+        wvu_probe_time_end(f.full, begun);
+    }
+    check_equal(timed, 160 / WVU_PROBE_TIME_SAMPLE);
+    wvu_sensor_read_counters(f.sensor, &counters);
+    for (uint32_t i = 0; i < 32; i++)
+        calls += (uint32_t)counters.calls[i];
+    check_equal(calls, timed);
+    check_equal(counters.filtered[wvu_event_index(WVU_EVENT_ThreadCreate)], 160);
+    wvu_sensor_time_call(f.sensor, 0);
+    wvu_sensor_time_call(f.sensor, 1);
+    wvu_sensor_time_call(f.sensor, UINT64_C(1) << 31);
+    wvu_sensor_time_call(f.sensor, UINT64_MAX);
+    uint64_t first = counters.calls[0];
+    wvu_sensor_read_counters(f.sensor, &counters);
+    check_equal(counters.calls[0] - first, 2);
+    check_equal(counters.calls[31], 2);
     end(&f);
 }
 
@@ -568,6 +602,7 @@ int main(void)
         cmocka_unit_test(a_reserved_record_has_its_header),
         cmocka_unit_test(no_room_gives_no_record_and_is_counted),
         cmocka_unit_test(its_state_counts_events),
+        cmocka_unit_test(one_call_in_sixteen_is_timed),
         cmocka_unit_test(what_a_probe_does_not_do_is_not_supported),
         cmocka_unit_test(a_configuration_is_taken_as_a_whole_or_not_at_all),
         cmocka_unit_test(what_a_probe_is_asked_to_do_reaches_it),
