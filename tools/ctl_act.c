@@ -90,6 +90,8 @@ enum ctl_exit ctl_shutdown(struct ctl *ctl)
         ctl_ask(ctl, "stop the sensor", WVU_COMMAND_SHUTDOWN, NULL, NULL, 0, &response);
     if (code == CTL_DONE)
         ctl_done(ctl, "Shutdown", NULL, "the sensor stops");
+    else if (code == CTL_PROTECTED)
+        ctl_say("'wvuctl protect off' ends the protection");
     return code;
 }
 

@@ -193,7 +193,8 @@ static void put_losses(struct ctl *ctl, const struct wvu_statistics *statistics)
 
 static void put_counters(struct ctl *ctl, const struct wvu_statistics *statistics)
 {
-    static const struct ctl_column columns[] = {{"COUNTER", false}, {"VALUE", true}, {"", false}};
+    static const struct ctl_column columns[] = {
+        {"COUNTER", false}, {"VALUE", true}, {"MEANING", false}};
     struct ctl_table table;
     ctl_put_string(&ctl->out, "\n");
     ctl_table_begin(&table, columns, 3, ctl->color);

@@ -9,6 +9,9 @@
 #include "ctl_names.h"
 #include "ctl_table.h"
 
+/* Of what stands behind the first column. */
+#define LINE_WIDTH 64u
+
 static enum ctl_exit ask(struct ctl *ctl, const char *what, const struct wvu_sensor_status **status)
 {
     const struct wvu_response *response;
@@ -73,17 +76,43 @@ static void add_line(struct ctl_table *table, const char *what, const char *colo
     line->buffer.size = 0;
 }
 
-/* key=value lines, one row each; `what` stands before the first. */
+/* key=value lines, as many in a row as there is room for; `what` stands before the first. */
 static void add_pairs(struct ctl_table *table, const char *what, struct ctl_text lines)
 {
     struct ctl_out line = {.failed = false};
     struct ctl_text key, value;
     while (ctl_next_pair(&lines, &key, &value)) {
+        if (line.buffer.size != 0 && line.buffer.size + key.size + value.size + 3 > LINE_WIDTH) {
+            add_line(table, what, NULL, &line);
+            what = "";
+        }
+        ctl_put_string(&line, line.buffer.size != 0 ? "  " : "");
         ctl_put(&line, key.bytes, key.size);
         ctl_put_string(&line, "=");
         ctl_put(&line, value.bytes, value.size);
-        add_line(table, what, NULL, &line);
-        what = "";
+    }
+    add_line(table, what, NULL, &line);
+    table->texts.failed = table->texts.failed || line.failed;
+    buffer_free(&line.buffer);
+}
+
+/* One level for all modules is one word. */
+static void add_log(struct ctl_table *table, struct ctl_text lines)
+{
+    struct ctl_text rest = lines, key, value, first = {NULL, 0};
+    struct ctl_out line = {.failed = false};
+    bool same = true;
+    while (ctl_next_pair(&rest, &key, &value)) {
+        first = first.bytes == NULL ? value : first;
+        same =
+            same && first.size == value.size && memcmp(first.bytes, value.bytes, value.size) == 0;
+    }
+    if (same && first.bytes != NULL) {
+        ctl_put_string(&line, "all=");
+        ctl_put(&line, first.bytes, first.size);
+        add_line(table, "log", NULL, &line);
+    } else {
+        add_pairs(table, "log", lines);
     }
     table->texts.failed = table->texts.failed || line.failed;
     buffer_free(&line.buffer);
@@ -93,7 +122,6 @@ static void add_sensor(struct ctl_table *table, struct ctl_out *line,
                        const struct wvu_sensor_status *status)
 {
     char words[CTL_WORDS_MAX];
-    char number[CTL_NAME_MAX];
     struct ctl_text text = ctl_text_of(status, &status->sensor_version);
     ctl_put_string(line, "WinVirtUE ");
     ctl_put(line, text.bytes, text.size);
@@ -102,7 +130,7 @@ static void add_sensor(struct ctl_table *table, struct ctl_out *line,
     text = ctl_text_of(status, &status->host_name);
     ctl_put(line, text.bytes, text.size);
     text = ctl_text_of(status, &status->system_version);
-    ctl_put_format(line, ", %s ", ctl_name("HOST", status->host, number));
+    ctl_put_string(line, ", ");
     ctl_put(line, text.bytes, text.size);
     add_line(table, "host", NULL, line);
     ctl_put_format(line, "%s UTC, ", ctl_time(status->started, words));
@@ -149,7 +177,7 @@ enum ctl_exit ctl_status(struct ctl *ctl)
     add_sensor(&table, &line, status);
     add_state(&table, &line, status);
     add_pairs(&table, "configuration", ctl_text_of(status, &status->configuration));
-    add_pairs(&table, "log", ctl_text_of(status, &status->log));
+    add_log(&table, ctl_text_of(status, &status->log));
     ctl_table_end(&table, &ctl->out);
     ctl->out.failed = ctl->out.failed || line.failed;
     buffer_free(&line.buffer);

@@ -127,7 +127,7 @@ def statistics(events=(), host="", times=(), **values):
 def sensor_status(protected=0, reader=0, rules=0, host=1, log="main=info\nqueue=warning", name="box"):
     fixed = struct.pack("<II16s16sqQIIIIIII", 144, host, BOOT.bytes, identifier("sensor"), TIME, 3723 * 10**9, 1,
                         4242, protected, reader, 8192, 16 << 20, rules) + bytes(60)
-    return bytes(with_texts(fixed, 84, [name, "1.2.3", "6.12.0", "QueueRecords=8192\nGroup=", log]))
+    return bytes(with_texts(fixed, 84, [name, "1.2.3", "Linux 6.12.0", "QueueRecords=8192\nGroup=", log]))
 
 
 SCHEMA_TEXT = """event 0x0003 ProcessDestroy 96
@@ -299,15 +299,23 @@ def test_status_for_people(session):
     equal(table, {"sensor": "WinVirtUE 1.2.3, process 4242", "host": "box, Linux 6.12.0",
                   "started": "2026-11-22 12:00:00 UTC, 1 h 2 min ago", "reader": "process 77 reads the events",
                   "queue": "at most 8192 events and 16.0 MiB", "filter": "1 rule",
-                  "protection": "on: it refuses to be stopped", "configuration": "QueueRecords=8192",
-                  "log": "main=info"}, "the table")
+                  "protection": "on: it refuses to be stopped"}, "the table")
     text = session.run(session.sensor(), "status")[0]
-    for words in ("none: events wait in the queue", "no rules", "protection     off", "queue=warning", "Group="):
+    for words in ("none: events wait in the queue", "no rules", "protection     off",
+                  "configuration  QueueRecords=8192  Group=\n", "log            main=info  queue=warning\n"):
         check(words in text, f"{words!r} is not in\n{text}")
 
 
+def test_status_is_short(session):
+    log = "\n".join(f"module{n}=info" for n in range(12))
+    check("log            all=info\n" in session.run(session.sensor({STATUS: sensor_status(log=log)}), "status")[0],
+          "one level for all")
+    text, _ = session.run(session.sensor({STATUS: sensor_status(log=log + "\nlast=trace")}), "status")
+    check(max(map(len, text.splitlines())) <= 80 and "last=trace" in text, f"a long log:\n{text}")
+
+
 def test_status_for_programs(session):
-    expected = {"Host": "Windows", "HostName": "box", "SensorVersion": "1.2.3", "SystemVersion": "6.12.0",
+    expected = {"Host": "Windows", "HostName": "box", "SensorVersion": "1.2.3", "SystemVersion": "Linux 6.12.0",
                 "ProtocolVersion": 1, "SensorId": str(uuid.UUID(bytes=identifier("sensor"))), "BootId": str(BOOT),
                 "Started": "2026-11-22T12:00:00.1234567Z", "UptimeNs": 3723 * 10**9, "ProcessId": 4242,
                 "Protected": True, "ReaderProcessId": 77, "QueueRecords": 8192, "QueueBytes": 16 << 20,
@@ -867,6 +875,56 @@ def test_the_manual_page_has_every_command_key_and_option(session):
     words |= set(json.loads(output)) | {"Event", "Error", "Exit", "Failed", "Command", "Target", "Rules", "Text"}
     missing = sorted(word for word in words if re.search(rf"(?<![\w-]){word}\b", text) is None)
     equal(missing, [], "not in wvuctl.1")
+
+
+# ---- completion ---------------------------------------------------------------------------------------------------------------
+
+
+COMPLETE = """
+source "$1"; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
+COMP_WORDBREAKS=${COMP_WORDBREAKS//=/}
+_wvuctl && printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def test_bash_completes(session):
+    sensor = session.sensor()
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../packaging/completions/wvuctl.bash")
+
+    def complete(*words):
+        done = subprocess.run(["bash", "-c", COMPLETE, "bash", script, WVUCTL, "--run-dir", sensor.run_dir, *words],
+                              capture_output=True, text=True, timeout=PATIENCE)
+        equal((done.returncode, done.stderr), (0, ""), f"completion of {words}")
+        return done.stdout.split()
+    equal(set(complete("")), {words[0] for words in EVERY}, "commands")
+    equal(complete("st"), ["status", "stats"], "beginnings of commands")
+    equal(complete("enable", ""), [*NAMES, "all"], "probes")
+    equal(complete("--json", "disable", "image"), ["ImageLoad"], "a probe in another case")
+    equal(complete("probes", "--n"), ["--names"], "a command's own option")
+    equal(complete("configure", "image", ""), ["imageload=", "kernel="], "settings")
+    equal(complete("configure", "image", "kernel="), ["kernel=on", "kernel=off"], "values")
+    equal(complete("log", ""), ["all=", "main=", "queue="], "log modules")
+    equal(complete("log", "main=w"), ["main=warning"], "log levels")
+    equal(complete("filter", "s"), ["show", "set"], "actions")
+    equal(complete("filter", "set", session.directory[:-1]), [session.directory], "files")
+    equal(complete("protect", ""), ["on", "off", "status"], "on, off, status")
+    check(str(os.getpid()) in complete("kill", ""), "processes")
+    sensor.close()
+    equal(complete("enable", "a"), ["all"], "without a sensor")
+
+
+def test_completions_know_every_command(session):
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../packaging/completions")
+    for shell in ("bash", "zsh", "fish"):
+        with open(os.path.join(folder, "wvuctl." + shell), encoding="utf-8") as file:
+            text = file.read()
+        missing = [word for word in ({words[0] for words in EVERY} | {"names", "watch", "count", "key", "timeout"})
+                   if not re.search(rf"\b{word}\b", text)]
+        equal(missing, [], f"not in wvuctl.{shell}")
+        if shutil.which(shell):
+            done = subprocess.run([shell, "-n", os.path.join(folder, "wvuctl." + shell)], capture_output=True)
+            equal((done.returncode, done.stderr), (0, b""), f"syntax of wvuctl.{shell}")
 
 
 # ---- all of it ----------------------------------------------------------------------------------------------------------------
