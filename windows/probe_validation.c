@@ -5,8 +5,12 @@
  * thorough enough for all.
  *
  * All of it runs under the probe's control mutex, at PASSIVE_LEVEL: start and stop in the threads that
- * command, run in the poller's. What was told of is remembered from one run to the next: a mismatch is told
+ * command, run in the poller's. What was found is remembered from one run to the next: a mismatch is told
  * when it is found, and not again before it was gone once or its lists are others.
+ *
+ * That only Callbacks lacks a process is believed when the run before found the same: a process that starts or
+ * ends is for a while in the system's lists and not announced, or not any more, and other drivers that are
+ * asked can make the while a long one.
  *
  * Mostly one look finds nothing and is all there is to do. Otherwise a second one follows at once, and only
  * what both found counts (process_lists.c). Then each of the few that are left is looked at by itself: a
@@ -48,7 +52,7 @@
 
 struct validation {
     struct wvu_process_lists lists; /* of the present look; empty otherwise */
-    struct wvu_mismatches told;     /* that the last run found */
+    struct wvu_mismatches found;    /* by the last run */
 };
 
 static uint32_t number_of(uint32_t list)
@@ -89,7 +93,7 @@ static wvu_status start(struct wvu_probe *probe, char *reason)
 static void stop(struct wvu_probe *probe)
 {
     struct validation *validation = probe->context;
-    wvu_mismatches_free(&validation->told);
+    wvu_mismatches_free(&validation->found);
     wvu_os_free(validation, VALIDATION_TAG);
     probe->context = NULL;
 }
@@ -417,6 +421,13 @@ static wvu_status find_mismatches(struct wvu_probe *probe, struct wvu_mismatches
     return status;
 }
 
+/* What of it is to be told: all, unless it may only be starting or ending. */
+static uint32_t certain_of(const struct wvu_mismatch *mismatch, const struct wvu_mismatch *last)
+{
+    bool again = last != NULL && (last->not_in & WVU_LIST_CALLBACKS) != 0;
+    return mismatch->not_in != WVU_LIST_CALLBACKS || again ? mismatch->not_in : 0;
+}
+
 static wvu_status run(struct wvu_probe *probe)
 {
     struct validation *validation = probe->context;
@@ -427,13 +438,16 @@ static wvu_status run(struct wvu_probe *probe)
         return status;
     }
     for (uint32_t i = 0; i < mismatches.count; i++) {
-        if (!wvu_mismatches_have(&validation->told, &mismatches.entries[i]))
-            tell(probe, &mismatches.entries[i]);
+        struct wvu_mismatch *mismatch = &mismatches.entries[i];
+        const struct wvu_mismatch *last = wvu_mismatches_find(&validation->found, mismatch);
+        mismatch->told = certain_of(mismatch, last);
+        if (mismatch->told != 0 && (last == NULL || last->told != mismatch->told))
+            tell(probe, mismatch);
     }
     if (mismatches.count != 0)
         wvu_probe_wake(probe);
-    wvu_mismatches_free(&validation->told);
-    validation->told = mismatches;
+    wvu_mismatches_free(&validation->found);
+    validation->found = mismatches;
     return WVU_STATUS_OK;
 }
 

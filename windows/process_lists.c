@@ -148,8 +148,8 @@ void wvu_process_lists_compare(const struct wvu_process_lists *lists,
 }
 
 /* System tells no key; there the process is known by its first thread. */
-static const struct wvu_mismatch *find_same(const struct wvu_mismatches *mismatches,
-                                            const struct wvu_mismatch *mismatch)
+const struct wvu_mismatch *wvu_mismatches_find(const struct wvu_mismatches *mismatches,
+                                               const struct wvu_mismatch *mismatch)
 {
     for (uint32_t i = 0; i < mismatches->count; i++) {
         const struct wvu_mismatch *other = &mismatches->entries[i];
@@ -165,7 +165,7 @@ void wvu_mismatches_confirm(struct wvu_mismatches *first, const struct wvu_misma
     uint32_t kept = 0;
     for (uint32_t i = 0; i < first->count; i++) {
         struct wvu_mismatch mismatch = first->entries[i];
-        const struct wvu_mismatch *again = find_same(second, &mismatch);
+        const struct wvu_mismatch *again = wvu_mismatches_find(second, &mismatch);
         if (again == NULL)
             continue;
         mismatch.in &= again->in;
@@ -174,11 +174,4 @@ void wvu_mismatches_confirm(struct wvu_mismatches *first, const struct wvu_misma
             first->entries[kept++] = mismatch;
     }
     first->count = kept;
-}
-
-bool wvu_mismatches_have(const struct wvu_mismatches *mismatches,
-                         const struct wvu_mismatch *mismatch)
-{
-    const struct wvu_mismatch *found = find_same(mismatches, mismatch);
-    return found != NULL && found->not_in == mismatch->not_in;
 }

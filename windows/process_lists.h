@@ -53,7 +53,8 @@ struct wvu_mismatch {
     uint32_t not_in;
     uint32_t threads; /* as System has it */
     uint32_t first_thread;
-    uint64_t key; /* 0: only System has it */
+    uint32_t told; /* by the probe: the part of not_in that was reported */
+    uint64_t key;  /* 0: only System has it */
 };
 
 struct wvu_mismatches {
@@ -70,7 +71,8 @@ void wvu_process_lists_compare(const struct wvu_process_lists *lists,
 /* Keeps those of `first` that `second`, of a later look, has too: the same process, in and not in the same
  * lists both times. */
 void wvu_mismatches_confirm(struct wvu_mismatches *first, const struct wvu_mismatches *second);
-bool wvu_mismatches_have(const struct wvu_mismatches *mismatches,
-                         const struct wvu_mismatch *mismatch);
+/* The mismatch of the same process; NULL: there is none. */
+const struct wvu_mismatch *wvu_mismatches_find(const struct wvu_mismatches *mismatches,
+                                               const struct wvu_mismatch *mismatch);
 
 #endif

@@ -28,7 +28,7 @@ struct scenario_table {
 extern const struct scenario_table nt_life_scenarios, nt_event_scenarios, nt_port_scenarios,
     nt_reply_scenarios, nt_failure_scenarios, nt_storm_scenarios, nt_command_scenarios,
     nt_cost_scenarios, nt_registry_scenarios, nt_filter_scenarios, nt_thread_scenarios,
-    nt_mitigation_scenarios;
+    nt_mitigation_scenarios, nt_validation_scenarios;
 
 #define NT_SCENARIOS(array)                                                                        \
     {                                                                                              \
