@@ -7,7 +7,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 
 import control
 import e2e
@@ -136,7 +135,7 @@ def wait_for_commands(reader, count):
 # ---- what commands do --------------------------------------------------------------------------------
 
 
-def questions_are_answered(session):
+def test_questions_are_answered(session):
     """Echo, EnumerateProbes, GetStatistics, GetSchema, GetStatus: against what is known otherwise."""
     sensor = session.sensor(QueueRecords=5000, **{"Probes": "all"})
     reader = session.reader(sensor)
@@ -179,7 +178,7 @@ def questions_are_answered(session):
     reader.stop()
 
 
-def probes_are_switched_and_configured(session):
+def test_probes_are_switched_and_configured(session):
     """A probe that is disabled, and a kind that is switched off, is silent; the others go on."""
     sensor = session.sensor()
     reader = session.reader(sensor)
@@ -211,7 +210,7 @@ def probes_are_switched_and_configured(session):
     e2e.equal(kinds, ["ProcessCreate", "ImageLoad"], "events without ProcessDestroy")
 
 
-def log_and_filter_are_set(session):
+def test_log_and_filter_are_set(session):
     """Until somebody else sets them: what is in force is what was set last, also by a reload."""
     rules = b"# by command\nexclude image=/bin/false\n"
     path = os.path.join(session.directory, "rules")
@@ -255,7 +254,7 @@ def log_and_filter_are_set(session):
     sensor.stop()
 
 
-def processes_are_ended(session):
+def test_processes_are_ended(session):
     """By pid; by pid and key only when both are of the same process."""
     sensor = session.sensor()
     reader = session.reader(sensor)
@@ -280,7 +279,7 @@ def processes_are_ended(session):
     e2e.equal({event["RequesterProcessId"] for event in mitigations}, {os.getpid()}, "requesters")
 
 
-def shutdown_stops_the_sensor(session):
+def test_shutdown_stops_the_sensor(session):
     sensor = session.sensor()
     reader = session.reader(sensor)
     reader.wait_for(lambda e: e["sensor_type"] == "SensorStart", "the sensor's start")
@@ -295,7 +294,7 @@ def shutdown_stops_the_sensor(session):
     reader.stop()
 
 
-def changes_are_told(session):
+def test_changes_are_told(session):
     """Each command that changes something is an event, also one that fails; nothing else is."""
     sensor = session.sensor()
     reader = session.reader(sensor)
@@ -339,7 +338,7 @@ def changes_are_told(session):
 # ---- bad input ---------------------------------------------------------------------------------------
 
 
-def bad_requests_are_answered_and_change_nothing(session):
+def test_bad_requests_are_answered_and_change_nothing(session):
     sensor = session.sensor()
     with Client(sensor) as client:
         before = (client.configuration(), [probe[:4] for probe in client.probes().values()],
@@ -385,7 +384,7 @@ def bad_requests_are_answered_and_change_nothing(session):
     sensor.stop()
 
 
-def wrong_configuration_names_the_key(session):
+def test_wrong_configuration_names_the_key(session):
     sensor = session.sensor()
     with Client(sensor) as client:
         probe = client.probes()["ProcessCreate"].id
@@ -405,7 +404,7 @@ def wrong_configuration_names_the_key(session):
     sensor.stop()
 
 
-def clients_that_misbehave_disturb_nobody(session):
+def test_clients_that_misbehave_disturb_nobody(session):
     """A client that never reads, many that hold connections, and a crowd that comes and goes."""
     sensor = session.sensor()
     with Client(sensor) as client, Client(sensor) as silent:
@@ -466,7 +465,7 @@ def toggle(client, probe, count):
         client.do(ENABLE, probe=probe)
 
 
-def probes_are_switched_under_load(session):
+def test_probes_are_switched_under_load(session):
     """Ten thousand times, while processes start and end: every number arrives, every process that another
     probe reports is there with start and end, and the sensor holds no more than before."""
     sensor = session.sensor(LogModules="main", **e2e.ROOMY)
@@ -510,7 +509,4 @@ def probes_are_switched_under_load(session):
 
 
 if __name__ == "__main__":
-    sys.exit(e2e.main(questions_are_answered, probes_are_switched_and_configured, log_and_filter_are_set,
-                      processes_are_ended, shutdown_stops_the_sensor, changes_are_told,
-                      bad_requests_are_answered_and_change_nothing, wrong_configuration_names_the_key,
-                      clients_that_misbehave_disturb_nobody, probes_are_switched_under_load))
+    e2e.main(*(value for name, value in sorted(globals().items()) if name.startswith("test_")))

@@ -244,6 +244,36 @@ def test_start_with_a_bad_file(session):
                   f"about {line!r} it said {result.stderr!r}")
 
 
+def test_start_with_wrong_rules(session):
+    path = os.path.join(session.directory, "rules")
+    with open(path, "w") as file:
+        file.write("# one that is right\nexclude image=/bin/true\nexclude imagee=/bin/true\n")
+    for arguments in ([], ["--check"]):
+        result = subprocess.run([e2e.WVUD, "--run-dir", session.directory + "/none", "--set",
+                                 "FilterFile=" + path, *arguments], capture_output=True, text=True,
+                                timeout=e2e.PATIENCE, check=False)
+        e2e.equal(result.returncode, 2, "wvud's exit code")
+        e2e.check(f"{path}:3: 'imagee'" in result.stderr, f"it says: {result.stderr}")
+    os.unlink(path)
+    result = subprocess.run([e2e.WVUD, "--check", "--set", "FilterFile=" + path], capture_output=True,
+                            text=True, timeout=e2e.PATIENCE, check=False)
+    e2e.equal(result.returncode, 2, "wvud's exit code without the file")
+    e2e.check(path in result.stderr, f"it says: {result.stderr}")
+
+
+def test_ordinary_user_is_told_which_rights_are_missing(_session):
+    """Also where already the run directory cannot be made."""
+    if os.getuid() != 0:
+        raise e2e.Skip("only root can become somebody else")
+    program = os.open(e2e.WVUD, os.O_RDONLY)  # whose directory that user may not be able to enter
+    result = subprocess.run([f"/proc/self/fd/{program}", "--config", "/dev/null"], pass_fds=[program],
+                            user=65534, group=65534, extra_groups=[], cwd="/", capture_output=True,
+                            text=True, timeout=e2e.PATIENCE, check=False)
+    os.close(program)
+    e2e.equal(result.returncode, 77, f"wvud's exit code ({result.stderr})")
+    e2e.check("CAP_BPF" in result.stderr and "/run/winvirtue" in result.stderr, result.stderr)
+
+
 def test_service_manager_is_told(session):
     """The messages of sd_notify(3)."""
     path = os.path.join(session.directory, "notify")

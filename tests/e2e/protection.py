@@ -4,7 +4,6 @@ says."""
 import os
 import signal
 import subprocess
-import sys
 
 import control
 import e2e
@@ -30,7 +29,7 @@ def check_alive(session, reader, client):
     session.mark(reader)
 
 
-def signals_and_shutdown_are_refused(session):
+def test_signals_and_shutdown_are_refused(session):
     sensor = session.sensor()
     reader = session.reader(sensor)
     with control.Control(sensor) as client:
@@ -61,7 +60,7 @@ def signals_and_shutdown_are_refused(session):
     e2e.equal(e2e.check_numbers(reader.stop()), 0, "lost numbers")
 
 
-def protected_from_the_start(session):
+def test_protected_from_the_start(session):
     """Protect=yes; and a reload does not take it away."""
     sensor = session.sensor(Protect="yes")
     reader = session.reader(sensor)
@@ -81,7 +80,7 @@ def protected_from_the_start(session):
     reader.stop()
 
 
-def other_signals_do_what_they_always_do(session):
+def test_other_signals_do_what_they_always_do(session):
     sensor = session.sensor(Protect="yes")
     sensor.process.send_signal(signal.SIGUSR1)
     e2e.wait_until(lambda: "events accepted" in sensor.log(), "the counters")
@@ -94,5 +93,4 @@ def other_signals_do_what_they_always_do(session):
 
 
 if __name__ == "__main__":
-    sys.exit(e2e.main(signals_and_shutdown_are_refused, protected_from_the_start,
-                      other_signals_do_what_they_always_do))
+    e2e.main(*(value for name, value in sorted(globals().items()) if name.startswith("test_")))
