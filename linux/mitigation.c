@@ -322,28 +322,36 @@ static struct place *place_for(struct wvu_denials *denials, const struct wvu_den
     return denials->places < WVU_DENIED_MAX ? &denials->place[denials->places++] : NULL;
 }
 
+/* Adds the file behind a path, if stat() and the kernel agree that it is the one that was executed. */
+static bool learn_from(struct wvu_denials *denials, struct wvu_programs *programs, uint32_t index,
+                       const char *path, const struct wvu_denied_file *file)
+{
+    struct place found = {.denial = index};
+    int program = open(path, O_PATH | O_CLOEXEC);
+    if (program < 0)
+        return false;
+    bool same = identify(program, &found.file, &found.denied) && same_file(&found.file, file);
+    close(program);
+    struct place *place = same ? place_for(denials, file) : NULL;
+    if (place != NULL) {
+        *place = found;
+        place_one(denials, programs, place);
+    }
+    return same;
+}
+
+/* The process shows its file also when it has other mounts; but it may have ended already. */
 void wvu_denials_learn(struct wvu_denials *denials, struct wvu_programs *programs,
                        const struct wvu_bytes *path, uint32_t pid,
                        const struct wvu_denied_file *file)
 {
+    char link[32];
     uint32_t index = 0;
     while (denials != NULL && index < denials->count && !is_path_of(&denials->denial[index], path))
         index++;
     if (denials == NULL || index == denials->count)
         return;
-    char link[32];
-    struct place found = {.denial = index};
     snprintf(link, sizeof link, "/proc/%u/exe", pid);
-    int program = open(link, O_PATH | O_CLOEXEC);
-    if (program < 0)
-        return;
-    /* The file as stat() knows it must be the one that the kernel told of. */
-    if (identify(program, &found.file, &found.denied) && same_file(&found.file, file)) {
-        struct place *place = place_for(denials, file);
-        if (place != NULL) {
-            *place = found;
-            place_one(denials, programs, place);
-        }
-    }
-    close(program);
+    if (!learn_from(denials, programs, index, link, file))
+        (void)learn_from(denials, programs, index, denials->denial[index].path, file);
 }

@@ -78,11 +78,9 @@ void wvu_image_probe_loaded(struct wvu_probe *probe, const struct wvu_image *eve
     wvu_probe_time_end(probe, begun);
 }
 
-void wvu_image_probe_module(struct wvu_probe *probe, const struct wvu_sample_module *event,
-                            uint64_t key, uint32_t wanted, const struct wvu_stamp *stamp)
+static void report_module(struct wvu_probe *probe, const struct wvu_sample_module *event,
+                          uint64_t key, const struct wvu_stamp *stamp)
 {
-    if (!wvu_probe_wants(probe, WVU_EVENT_ImageLoad, wanted))
-        return;
     uint32_t name_size = (uint32_t)strnlen(event->name, sizeof event->name);
     struct wvu_image_load *to =
         begin(probe, stamp, event->name, name_size, event->build_id, event->build_id_size);
@@ -94,6 +92,15 @@ void wvu_image_probe_module(struct wvu_probe *probe, const struct wvu_sample_mod
     to->image_size = event->size;
     to->kernel_image = 1;
     wvu_probe_commit(probe, &to->record);
+}
+
+void wvu_image_probe_module(struct wvu_probe *probe, const struct wvu_sample_module *event,
+                            uint64_t key, uint32_t wanted, const struct wvu_stamp *stamp)
+{
+    uint64_t begun = wvu_probe_time_begin(probe);
+    if (wvu_probe_wants(probe, WVU_EVENT_ImageLoad, wanted))
+        report_module(probe, event, key, stamp);
+    wvu_probe_time_end(probe, begun);
 }
 
 static const uint16_t events[] = {WVU_EVENT_ImageLoad, 0};

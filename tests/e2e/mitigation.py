@@ -170,6 +170,16 @@ def test_a_file_that_comes_later(session):
     expect(scene.mitigation_of(scene.run(path)[0]), Outcome="Prevented")
 
 
+def test_a_program_that_ends_at_once(session):
+    """It may have ended before it could be; it is known the next time all the same."""
+    path = os.path.join(os.path.realpath(session.directory), "short")
+    scene = Scene(session, f"deny image={path} mode=enforce")
+    copy(session, "short", e2e.TINY)
+    outcome = scene.mitigation_of(scene.run(path, "1")[0])["Outcome"]
+    e2e.check(outcome in ("Ended", "Failed"), f"the first outcome is {outcome}")
+    expect(scene.mitigation_of(scene.run(path, "1")[0]), Outcome="Prevented")
+
+
 def test_rules_that_the_kernel_cannot_know(session):
     """Prefixes and parents are decided after the exec was seen: the process is ended then."""
     tracer = copy(session, "tracer")
