@@ -400,6 +400,9 @@ static enum ctl_exit watch(struct ctl *ctl, struct wvu_statistics *before)
         if (!ctl_flush(ctl))
             code = CTL_FAILED;
     }
+    /* Behind the ^C that the terminal shows. */
+    if (stop_requested() && system_is_terminal(SYSTEM_OUTPUT))
+        ctl_put_string(&ctl->out, "\n");
     return code;
 }
 

@@ -201,6 +201,19 @@ struct line {
 #define DIM    "\x1b[2m"
 #define RESET  "\x1b[0m"
 
+/* What lines show of registry events. */
+#define REGISTRY_VALUE                                                                             \
+    {"", "KeyName"}, {"value=", "ValueName"}, {"type=", "Type"}, {"size=", "DataSize"},            \
+        {"data=", "Data"},                                                                         \
+    {                                                                                              \
+        "status=", "Status"                                                                        \
+    }
+#define REGISTRY_KEY                                                                               \
+    {"", "KeyName"}, {"to=", "NewName"}, {"", "Disposition"},                                      \
+    {                                                                                              \
+        "status=", "Status"                                                                        \
+    }
+
 static const struct line lines[] = {
     {WVU_EVENT_ImageLoad,
      BLUE,
@@ -220,6 +233,24 @@ static const struct line lines[] = {
     {WVU_EVENT_ProcessDestroy,
      RED,
      {{"exit=", "ExitCode"}, {"signal=", "Signal"}, {"core=", "CoreDumped"}}},
+    {WVU_EVENT_ThreadCreate,
+     GREEN,
+     {{"thread=", "ThreadId"},
+      {"name=", "ThreadName"},
+      {"start=", "Win32StartAddress"},
+      {"by=", "CreatorProcessId"},
+      {"remote=", "Remote"}}},
+    {WVU_EVENT_ThreadDestroy, RED, {{"thread=", "ThreadId"}}},
+    {WVU_EVENT_ProcessListValidationFailed,
+     ALARM,
+     {{"", "ImageFileName"}, {"in=", "InLists"}, {"not in=", "NotInLists"}, {"status=", "Status"}}},
+    {WVU_EVENT_RegQueryValueKeyInfo, BLUE, {REGISTRY_VALUE}},
+    {WVU_EVENT_RegCreateKeyInfo, BLUE, {REGISTRY_KEY}},
+    {WVU_EVENT_RegSetValueKeyInfo, GREEN, {REGISTRY_VALUE}},
+    {WVU_EVENT_RegOpenKeyInfo, BLUE, {REGISTRY_KEY}},
+    {WVU_EVENT_RegDeleteValueKeyInfo, RED, {REGISTRY_VALUE}},
+    {WVU_EVENT_RegRenameKeyInfo, GREEN, {REGISTRY_KEY}},
+    {WVU_EVENT_RegDeleteKeyInfo, RED, {REGISTRY_KEY}},
     {WVU_EVENT_SensorStart,
      YELLOW,
      {{"", "HostName"}, {"sensor=", "SensorVersion"}, {"system=", "SystemVersion"}}},
@@ -235,6 +266,27 @@ static const struct line lines[] = {
     {WVU_EVENT_EventsLost,
      ALARM,
      {{"count=", "Count"}, {"from=", "FirstSequence"}, {"to=", "LastSequence"}, {"", "Lost"}}},
+    {WVU_EVENT_CommandExecuted,
+     YELLOW,
+     {{"", "Command"},
+      {"", "Target"},
+      {"status=", "Status"},
+      {"by=", "ImageFileName"},
+      {"user=", "UserId"},
+      {"user=", "UserSid"},
+      {"", "Detail"}}},
+    {WVU_EVENT_Mitigation,
+     ALARM,
+     {{"", "Action"},
+      {"", "Outcome"},
+      {"", "ImageFileName"},
+      {"rule=", "Rule"},
+      {"by=", "RequesterProcessId"},
+      {"status=", "Status"},
+      {"", "Reason"}}},
+    {WVU_EVENT_StopRefused,
+     ALARM,
+     {{"", "Attempt"}, {"by=", "ImageFileName"}, {"user=", "UserId"}}},
 };
 
 static const struct line *find_line(uint16_t type)
