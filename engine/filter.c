@@ -195,9 +195,10 @@ static void match_user(struct judgement *judgement, const struct wvu_subject *su
     size_t length = user != NULL && sid != NULL ? strlen(sid) : 0;
     uint64_t hash = length != 0 ? hash_sid(sid, length) : 0;
     for (; user != NULL; user = user->next) {
-        bool same = user->sid == NULL ? subject->has_user && user->user_id == subject->user_id
-                                      : user->length == length && user->hash == hash &&
-                                            is_same_sid(user->sid, sid, length);
+        bool same = user->sid == NULL
+                        ? subject->has_user && user->user_id == subject->user_id
+                        : sid != NULL && user->length == length && user->hash == hash &&
+                              is_same_sid(user->sid, sid, length);
         if (same)
             meet(judgement, user->condition);
     }
