@@ -1114,6 +1114,18 @@ void wvu_source_find(struct wvu_source *source, struct wvu_source_process *proce
     wvu_mutex_release(&source->control);
 }
 
+uint64_t wvu_source_key(struct wvu_source *source, uint32_t pid)
+{
+    struct wvu_sample_running running;
+    uint64_t key = 0;
+    wvu_mutex_acquire(&source->control);
+    if (source->programs != NULL &&
+        wvu_programs_find(source->programs, pid, &running) == WVU_STATUS_OK)
+        key = running.task.key;
+    wvu_mutex_release(&source->control);
+    return key;
+}
+
 wvu_status wvu_source_use_programs(struct wvu_source *source,
                                    void (*use)(void *context, struct wvu_programs *programs),
                                    void *context, char *reason)

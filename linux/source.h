@@ -86,6 +86,9 @@ struct wvu_source_process {
 };
 void wvu_source_find(struct wvu_source *source, struct wvu_source_process *process);
 
+/* The key of the process that has this pid now; 0 when there is none, or nothing is attached to the kernel. */
+uint64_t wvu_source_key(struct wvu_source *source, uint32_t pid);
+
 /* Calls `use` with the kernel's programs, which are loaded for that when nothing runs. `reason`: 256 bytes. */
 wvu_status wvu_source_use_programs(struct wvu_source *source,
                                    void (*use)(void *context, struct wvu_programs *programs),
