@@ -240,6 +240,11 @@ static wvu_status shut_down(void *context, const struct wvu_requester *requester
     return WVU_STATUS_OK;
 }
 
+static uint64_t key_of(void *context, uint32_t pid)
+{
+    return wvu_source_key(of_host(context)->host.source, pid);
+}
+
 static void filter_changed(void *context)
 {
     wvu_source_rejudge(of_host(context)->host.source);
@@ -436,6 +441,7 @@ static bool refuse_to_stop(struct daemon *daemon, const struct signalfd_siginfo 
     struct wvu_requester requester = {
         .process_id = signal->ssi_pid, .has_user = true, .user_id = signal->ssi_uid};
     wvu_peer_image((pid_t)signal->ssi_pid, requester.image, sizeof requester.image);
+    requester.process_key = wvu_source_key(daemon->host.source, signal->ssi_pid);
     wvu_sensor_report_refused_stop(daemon->sensor, &requester, signal_name(signal));
     wvu_log_warning(WVU_LOG_MAIN, "to stop it, first: wvuctl --run-dir %s protect off",
                     daemon->run_dir.path);
@@ -622,6 +628,8 @@ static int run(struct daemon *daemon)
         .run_dir = &daemon->run_dir,
         .has_group = daemon->has_group,
         .group = daemon->group,
+        .key_of = key_of,
+        .context = &daemon->host,
     };
     status =
         wvu_port_command_create(&command_settings, &daemon->command_port, reason, sizeof reason);

@@ -53,6 +53,7 @@ struct client {
 enum trouble { FULL, UNENTITLED, STOPPING, FAILED, UNREAD, TROUBLES };
 
 struct wvu_port_command {
+    struct wvu_port_command_settings settings;
     struct wvu_listener listener;
     struct wvu_sensor *sensor;
     wvu_thread thread;
@@ -134,13 +135,19 @@ static void update_requester(struct client *client)
         memcpy(client->requester.image, image, sizeof image);
 }
 
-static void identify(struct client *client)
+static void identify(const struct wvu_port_command *port, struct client *client)
 {
     const struct wvu_port_peer *peer = &client->peer;
+    const struct wvu_port_command_settings *settings = &port->settings;
     client->requester = (struct wvu_requester){
         .process_id = (uint32_t)peer->pid, .has_user = true, .user_id = peer->uid};
     client->pidfd = peer->pid > 0 ? (int)syscall(SYS_pidfd_open, peer->pid, 0) : -1;
     wvu_peer_image(peer->pid, client->requester.image, sizeof client->requester.image);
+    uint64_t key = settings->key_of != NULL && client->pidfd >= 0
+                       ? settings->key_of(settings->context, (uint32_t)peer->pid)
+                       : 0;
+    if (key != 0 && is_alive(client->pidfd))
+        client->requester.process_key = key;
 }
 
 /* ---- clients come and go --------------------------------------------------------------------- */
@@ -180,7 +187,7 @@ static void admit(struct wvu_port_command *port, struct client *place, int fd,
                   const struct wvu_port_peer *peer)
 {
     *place = (struct client){.fd = fd, .peer = *peer};
-    identify(place);
+    identify(port, place);
     if (!wvu_peer_make_room(fd, WVU_RESPONSE_MAX) ||
         !wvu_peer_welcome(fd, WVU_STATUS_OK, WVU_RESPONSE_MAX)) {
         if (count_trouble(port, FAILED))
@@ -339,6 +346,7 @@ wvu_status wvu_port_command_create(const struct wvu_port_command_settings *setti
         snprintf(reason, reason_size, "there is not enough memory for the command port");
         return WVU_STATUS_NO_MEMORY;
     }
+    port->settings = *settings;
     for (size_t i = 0; i < WVU_COMMAND_CLIENTS_MAX; i++)
         port->clients[i].fd = -1;
     wvu_status status = wvu_mutex_init(&port->lock);

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "run_dir.h"
@@ -27,6 +28,9 @@ struct wvu_port_command_settings {
     const struct wvu_run_dir *run_dir; /* must outlive the port */
     bool has_group;
     gid_t group; /* besides root and this process's user, its members may connect */
+    /* Optional; the port's thread: the key of the process that has this pid now; 0: not known. */
+    uint64_t (*key_of)(void *context, uint32_t pid);
+    void *context;
 };
 
 struct wvu_port_command_counters {

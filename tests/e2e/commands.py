@@ -320,11 +320,13 @@ def test_changes_are_told(session):
         give(KILL, b"x", status=INVALID_PARAMETER)
         client.do(ECHO, b"x")
         client.do(ENUMERATE)
+        key = reader.wait_for(lambda e: e["sensor_type"] == "ProcessCreate"
+                              and e["ProcessId"] == os.getpid(), "this process")["ProcessKey"]
         events = wait_for_commands(reader, len(expected))
     for event, (command, status, target, detail) in zip(events, expected):
         e2e.equal((event["Command"], event["Status"].lower()), (command, status.lower()), "command and status")
-        e2e.equal((event["ProcessId"], event["UserId"], event["ImageFileName"]),
-                  (os.getpid(), os.getuid(), image), f"who gave {command}")
+        e2e.equal((event["ProcessId"], event["ProcessKey"], event["UserId"], event["ImageFileName"]),
+                  (os.getpid(), key, os.getuid(), image), f"who gave {command}")
         if target is not None:
             e2e.equal(event.get("Target"), target, f"the target of {command}")
         if detail is not None:

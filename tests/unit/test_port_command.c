@@ -149,6 +149,13 @@ static int count_descriptors(void)
     return count;
 }
 
+#define KEY(pid) (UINT64_C(0x100000000) + (pid))
+
+static uint64_t key_of(void *context, uint32_t pid)
+{
+    return context != NULL ? KEY(pid) : 0;
+}
+
 static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
@@ -161,7 +168,8 @@ static int setup(void **state)
     pthread_cond_init(&fixture->sensor.changed, NULL);
     assert_int_equal(wvu_run_dir_open(&fixture->run_dir, fixture->path, reason, sizeof reason),
                      WVU_STATUS_OK);
-    const struct wvu_port_command_settings settings = {.run_dir = &fixture->run_dir};
+    const struct wvu_port_command_settings settings = {
+        .run_dir = &fixture->run_dir, .key_of = key_of, .context = fixture};
     assert_int_equal(wvu_port_command_create(&settings, &fixture->port, reason, sizeof reason),
                      WVU_STATUS_OK);
     assert_int_equal(wvu_port_command_start(fixture->port, &fixture->sensor, reason, sizeof reason),
@@ -329,6 +337,7 @@ static void test_who_asks_is_known(void **state)
     assert_int_equal(newest(fixture)->requester.process_id, getpid());
     assert_true(newest(fixture)->requester.has_user);
     assert_int_equal(newest(fixture)->requester.user_id, getuid());
+    assert_true(newest(fixture)->requester.process_key == KEY((uint32_t)getpid()));
     assert_string_equal(newest(fixture)->requester.image, image);
     assert_string_equal(newest(fixture)->requester.user_sid, "");
     close(fd);
@@ -365,6 +374,7 @@ static void test_who_asks_is_known_when_it_is_dead(void **state)
     assert_true(ask(fd, 1));
     assert_true(readlink("/proc/self/exe", image, sizeof image - 1) > 0);
     assert_int_equal(newest(fixture)->requester.process_id, child);
+    assert_true(newest(fixture)->requester.process_key == KEY((uint32_t)child));
     assert_string_equal(newest(fixture)->requester.image, image);
     close(fd);
 }
