@@ -30,6 +30,18 @@
 #include "sensor.h"
 #include "source.h"
 
+/* Sanitizers keep memory that was freed, to know who uses it. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define IS_SANITIZED 1
+#endif
+#endif
+#ifndef IS_SANITIZED
+#define IS_SANITIZED 0
+#endif
+
 #define SWITCHES 10000u
 #define WALKS_EVERY                                                                                \
     40u /* one switch in so many is of the probe whose start walks over all processes */
