@@ -202,17 +202,12 @@ struct line {
 #define RESET  "\x1b[0m"
 
 /* What lines show of registry events. */
+/* clang-format off */
 #define REGISTRY_VALUE                                                                             \
     {"", "KeyName"}, {"value=", "ValueName"}, {"type=", "Type"}, {"size=", "DataSize"},            \
-        {"data=", "Data"},                                                                         \
-    {                                                                                              \
-        "status=", "Status"                                                                        \
-    }
-#define REGISTRY_KEY                                                                               \
-    {"", "KeyName"}, {"to=", "NewName"}, {"", "Disposition"},                                      \
-    {                                                                                              \
-        "status=", "Status"                                                                        \
-    }
+    {"data=", "Data"}, {"status=", "Status"}
+#define REGISTRY_KEY {"", "KeyName"}, {"to=", "NewName"}, {"", "Disposition"}, {"status=", "Status"}
+/* clang-format on */
 
 static const struct line lines[] = {
     {WVU_EVENT_ImageLoad,
