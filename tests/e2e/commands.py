@@ -493,7 +493,8 @@ def test_probes_are_switched_under_load(session):
         e2e.equal({probe.condition for probe in client.probes().values()}, {RUNNING}, "the conditions")
         e2e.equal(count_descriptors(sensor), descriptors, "wvud's descriptors")
         growth = sensor.memory() - memory
-        e2e.check(growth < (64 << 20 if e2e.SANITIZED else 2 << 20), f"wvud grew by {growth} bytes")
+        if not e2e.SANITIZED:  # which keep what is freed for a while, and look for leaks themselves
+            e2e.check(growth < 2 << 20, f"wvud grew by {growth} bytes")
         counters, _, _, _ = client.statistics()
         e2e.equal(counters["lost"] + counters["unnumbered"], 0, "lost events")
     sensor.stop()
