@@ -168,7 +168,11 @@ static int end(void **state)
     return 0;
 }
 
-/* ---- load: a process that starts others, and threads, until it is killed ------------------------------ */
+/* ---- load: a process that starts others, and threads, until it is killed ------------------------------
+ * It is forked before this process has threads: what it does is not safe in the child of one that has. */
+
+static pid_t load;
+static int load_begins[2]; /* pipe */
 
 static void *thread_body(void *context)
 {
@@ -177,7 +181,6 @@ static void *thread_body(void *context)
 
 static _Noreturn void make_events(void)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (;;) {
         pthread_t thread;
         pid_t child = fork();
@@ -190,13 +193,23 @@ static _Noreturn void make_events(void)
     }
 }
 
-static pid_t start_load(void)
+static void prepare_load(void)
 {
-    pid_t load = fork();
-    assert_true(load >= 0);
+    char byte;
+    if (pipe(load_begins) != 0)
+        abort();
+    load = fork();
     if (load == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when a test fails */
+    if (load == 0 && read(load_begins[0], &byte, 1) == 1)
         make_events();
-    return load;
+    if (load <= 0)
+        _exit(1);
+}
+
+static void start_load(void)
+{
+    assert_int_equal(write(load_begins[1], "", 1), 1);
 }
 
 static void stop_child(pid_t child)
@@ -273,7 +286,7 @@ static void switching_probes_loads_nothing_and_loses_nothing(void **state)
 {
     struct wvu_queue_counters counters;
     (void)state;
-    pid_t load = start_load();
+    start_load();
     switch_each(WALKS_EVERY); /* whatever is allocated at first */
     unsigned descriptors = count_descriptors();
     unsigned long programs = sum_of_programs();
@@ -417,5 +430,6 @@ int main(void)
     wvu_log_configure(WVU_LOG_ALL, WVU_LOG_WARNING);
     if (!may_trace())
         return 77;
+    prepare_load();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
