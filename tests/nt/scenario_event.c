@@ -58,7 +58,8 @@ static void no_reader(const char *path, uint32_t scale)
         act(truth, (enum nt_story)(i % NT_STORIES));
     nt_must_connect(&reader, &stream);
     nt_truth_read(truth, &reader);
-    nt_require(stream.lost > nt_truth_events(truth) - 110, "only %llu of %llu events were lost",
+    /* 100, a quarter more of process events, and what came while it was read. */
+    nt_require(stream.lost > nt_truth_events(truth) - 135, "only %llu of %llu events were lost",
                (unsigned long long)stream.lost, (unsigned long long)nt_truth_events(truth));
     nt_unload(driver);
     nt_reader_disconnect(&reader);
