@@ -459,6 +459,13 @@ static void a_header_that_lies_is_refused(void **state)
         built.u.header.size = sizes[i];
         expect_refused();
     }
+    /* The data would not be aligned. */
+    for (uint16_t size = 17; size < 24; size++) {
+        build(WVU_COMMAND_ECHO, 0, "12345678", 8);
+        built.u.header.size = size;
+        built.u.header.data_size = 24u - size;
+        expect_refused();
+    }
     const uint32_t data_sizes[] = {0, 7, 9, 24, UINT32_MAX, UINT32_MAX - 15};
     for (unsigned i = 0; i < 6; i++) {
         build(WVU_COMMAND_ECHO, 0, "12345678", 8);
@@ -540,6 +547,16 @@ static void probes_that_lie_are_refused(void **state)
             expect_refused();
         }
     }
+    /* Where no text shows it: a size that is not one of aligned entries, a fixed part beyond the end. */
+    build(WVU_COMMAND_ENUMERATE_PROBES, 0, NULL, 0);
+    add_probe(sizeof(struct wvu_probe_entry), "ImageLoad")->size += 4;
+    (void)add(4);
+    expect_refused();
+    build(WVU_COMMAND_ENUMERATE_PROBES, 0, NULL, 0);
+    struct wvu_probe_entry *bare = add(sizeof *bare);
+    bare->size = sizeof *bare;
+    bare->fixed_size = sizeof *bare + 8;
+    expect_refused();
     /* Half a probe behind the last one. */
     (void)build_probes();
     (void)add(8);
@@ -594,6 +611,17 @@ static void statistics_that_lie_are_refused(void **state)
     const uint32_t offsets[] = {0, size, size + 208 - 1, size + 208 + 1, UINT16_MAX};
     for (unsigned i = 0; i < sizeof offsets / sizeof offsets[0]; i++) {
         build_statistics(STATISTICS)->host_counters.offset = (uint16_t)offsets[i];
+        expect_refused();
+    }
+    /* The same without the text behind them. */
+    for (unsigned i = 0; i < 2; i++) {
+        struct wvu_statistics *statistics = build_statistics(STATISTICS);
+        statistics->host_counters = (struct wvu_text){.size = 0};
+        if (i == 0)
+            statistics->event_count = 3;
+        else
+            statistics->event_size = 105;
+        (void)add(16);
         expect_refused();
     }
     build_statistics(STATISTICS)->host_counters.size++;
