@@ -46,6 +46,12 @@
 
 #define WVU_REASON_MAX 512
 
+/* What the service manager shows of the sensor. */
+struct shown {
+    uint32_t running; /* probes */
+    bool is_protected;
+};
+
 struct daemon {
     const struct wvu_options *options;
     struct wvu_config config; /* in force */
@@ -72,9 +78,16 @@ struct daemon {
     wvu_mutex status_lock;
     struct wvu_port_peer reader; /* pid 0: none */
     bool has_reader;
+    struct shown shown;
     bool stopping;                 /* the manager has been told the last word */
     char asked_by[WVU_REASON_MAX]; /* the reason for the stop that a command asked for */
 };
+
+/* Commands are given `host` as their context. */
+static struct daemon *of_host(void *context)
+{
+    return (struct daemon *)(void *)((char *)context - offsetof(struct daemon, host));
+}
 
 /* ---- what others are told ------------------------------------------------------------------ */
 
@@ -88,23 +101,41 @@ static uint32_t count_running(const struct daemon *daemon)
     return running;
 }
 
+static struct shown look(const struct daemon *daemon)
+{
+    return (struct shown){count_running(daemon), wvu_sensor_is_protected(daemon->sensor)};
+}
+
 static void notify_status(struct daemon *daemon, const char *first_line)
 {
     char reader[64] = "no reader";
-    uint32_t running = count_running(daemon);
-    bool is_protected = wvu_sensor_is_protected(daemon->sensor);
     wvu_mutex_acquire(&daemon->status_lock);
+    daemon->shown = look(daemon);
     if (daemon->has_reader)
         snprintf(reader, sizeof reader, "reader: process %d, user %u", (int)daemon->reader.pid,
                  (unsigned)daemon->reader.uid);
     wvu_status status = WVU_STATUS_OK;
     if (!daemon->stopping)
-        status = wvu_notify("%sSTATUS=%u probes run; %s%s", first_line, running, reader,
-                            is_protected ? "; protected: it refuses to stop" : "");
+        status =
+            wvu_notify("%sSTATUS=%u probes run; %s%s", first_line, daemon->shown.running, reader,
+                       daemon->shown.is_protected ? "; protected: it refuses to stop" : "");
     wvu_mutex_release(&daemon->status_lock);
     if (status != WVU_STATUS_OK)
         wvu_log_warning(WVU_LOG_MAIN, "the service manager cannot be told the state: %s",
                         wvu_strerror(status));
+}
+
+/* The command port's thread. */
+static void command_answered(void *context)
+{
+    struct daemon *daemon = of_host(context);
+    const struct shown now = look(daemon);
+    wvu_mutex_acquire(&daemon->status_lock);
+    bool changed =
+        now.running != daemon->shown.running || now.is_protected != daemon->shown.is_protected;
+    wvu_mutex_release(&daemon->status_lock);
+    if (changed)
+        notify_status(daemon, "");
 }
 
 static void notify_stopping(struct daemon *daemon, const char *reason)
@@ -212,11 +243,6 @@ static int check_probes(struct daemon *daemon)
 }
 
 /* ---- what commands ask of the host: the command port's thread ------------------------------ */
-
-static struct daemon *of_host(void *context)
-{
-    return (struct daemon *)(void *)((char *)context - offsetof(struct daemon, host));
-}
 
 /* The last component of a path. */
 static const char *base_name(const char *path)
@@ -629,6 +655,7 @@ static int run(struct daemon *daemon)
         .has_group = daemon->has_group,
         .group = daemon->group,
         .key_of = key_of,
+        .answered = command_answered,
         .context = &daemon->host,
     };
     status =

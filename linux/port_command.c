@@ -248,9 +248,12 @@ static uint32_t answer(struct wvu_port_command *port, struct client *client, siz
 {
     count(port, &port->requests);
     update_requester(client);
-    return wvu_command_answer(port->sensor, &client->requester, port->request,
-                              size < UINT32_MAX ? (uint32_t)size : UINT32_MAX, port->response,
-                              sizeof port->response);
+    uint32_t response = wvu_command_answer(port->sensor, &client->requester, port->request,
+                                           size < UINT32_MAX ? (uint32_t)size : UINT32_MAX,
+                                           port->response, sizeof port->response);
+    if (port->settings.answered != NULL)
+        port->settings.answered(port->settings.context);
+    return response;
 }
 
 /* False: the client is to be closed. */

@@ -30,6 +30,8 @@ struct wvu_port_command_settings {
     gid_t group; /* besides root and this process's user, its members may connect */
     /* Optional; the port's thread: the key of the process that has this pid now; 0: not known. */
     uint64_t (*key_of)(void *context, uint32_t pid);
+    /* Optional; the port's thread, after each request: what it changed can be told to others. */
+    void (*answered)(void *context);
     void *context;
 };
 

@@ -3,6 +3,7 @@
 says."""
 import os
 import signal
+import socket
 import subprocess
 
 import control
@@ -78,6 +79,29 @@ def test_protected_from_the_start(session):
     sensor.start()  # with Protect=no
     sensor.stop()
     reader.stop()
+
+
+def test_service_manager_shows_it(session):
+    """In the state that systemctl status prints; so for probes that are switched."""
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.settimeout(e2e.PATIENCE)
+    manager.bind(os.path.join(session.directory, "notify"))
+    sensor = session.sensor(environment={"NOTIFY_SOCKET": os.path.join(session.directory, "notify")})
+
+    def await_status(status):
+        while manager.recv(4096).decode().split("\n")[-1] != "STATUS=" + status:
+            pass  # recv gives up after a while
+
+    await_status("4 probes run; no reader")
+    with control.Control(sensor) as client:
+        client.ask(DISABLE_UNLOAD)
+        await_status("4 probes run; no reader; protected: it refuses to stop")
+        client.of_probe(control.DISABLE, "ThreadCreate")
+        await_status("3 probes run; no reader; protected: it refuses to stop")
+        client.ask(ENABLE_UNLOAD)
+        await_status("3 probes run; no reader")
+    sensor.stop()
+    manager.close()
 
 
 def test_other_signals_do_what_they_always_do(session):
