@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""docs/protocol.md is true: the reader printed there reads a live sensor, and the worked example decodes
-to what the page says."""
+"""docs/protocol.md is true: the reader and the client printed there talk to a live sensor, and the worked example
+decodes to what the page says."""
 import os
 import re
 import subprocess
@@ -71,6 +71,44 @@ def test_reader_of_the_page_counts_and_is_refused(session):
     e2e.check("0xC0000246" in result.stderr, f"refused, it said {result.stderr!r}")
 
 
+def client_of_the_page(session):
+    path = os.path.join(session.directory, "client.py")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(block("python", "## A complete client"))
+    return path
+
+
+def test_client_of_the_page(session):
+    """Questions and changes, by the client printed in the page; what it says is what the sensor says elsewhere."""
+    sensor = session.sensor()
+    path = client_of_the_page(session)
+
+    def ask(*arguments, code=0):
+        result = subprocess.run([sys.executable, path, sensor.run_dir, *arguments], capture_output=True,
+                                text=True, timeout=e2e.PATIENCE, check=False)
+        e2e.equal(result.returncode, code, f"its exit code ({result.stderr})")
+        return result.stdout if code == 0 else result.stderr
+
+    def probe(name):
+        return [line for line in ask("5").splitlines() if line.startswith(name + " ")][0]
+
+    e2e.equal(ask("0", "all", "h\u00e4llo"), "h\u00e4llo\n", "the echo")
+    e2e.check(probe("ProcessCreate").startswith("ProcessCreate running "), probe("ProcessCreate"))
+    e2e.check(" ProcessDestroy=on" in probe("ProcessCreate"), probe("ProcessCreate"))
+    e2e.equal(ask("6", "ProcessCreate", "ProcessDestroy=off"), "", "the answer to ConfigureProbe")
+    e2e.check(" ProcessDestroy=off" in probe("ProcessCreate"), probe("ProcessCreate"))
+    e2e.equal(ask("2", "ImageLoad"), "", "the answer to DisableProbe")
+    e2e.check(probe("ImageLoad").startswith("ImageLoad stopped "), probe("ImageLoad"))
+    e2e.equal(ask("19", "all", "# none\n"), "", "the answer to SetFilter")
+    e2e.equal(ask("22"), "# none\n\n", "the filter")
+    schema = ask("18").splitlines()
+    e2e.check("event 0x0003 ProcessDestroy 96" in schema and "field 1 U32 80 ExitCode" in schema,
+              f"the schema begins with {schema[:3]}")
+    e2e.equal(ask("99", code=1), "status 0xC00000BB: there is no command 99\n", "an unknown command")
+    e2e.equal(ask("6", "ImageLoad", "x=1", code=1),
+              "status 0xC000000D: probe ImageLoad: 'x' is not a setting of this probe\n", "a wrong setting")
+
+
 def test_worked_example(session):
     """The hexadecimal dump of the page, through the page's own reader."""
     dump = block("", "## A worked example")
@@ -94,4 +132,5 @@ def test_worked_example(session):
 
 
 if __name__ == "__main__":
-    e2e.main(test_reader_of_the_page, test_reader_of_the_page_counts_and_is_refused, test_worked_example)
+    e2e.main(test_reader_of_the_page, test_reader_of_the_page_counts_and_is_refused, test_client_of_the_page,
+             test_worked_example)
