@@ -17,6 +17,7 @@
 #define IOCTL_REPLY   CONTROL(2) /* in: FILTER_REPLY_HEADER and body */
 #define IOCTL_SEND    CONTROL(3) /* in and out: as FilterSendMessage */
 #define IOCTL_INJECT  CONTROL(4) /* in: struct injection */
+#define IOCTL_DETACH  CONTROL(5) /* as `fltmc unload`: the driver is asked, and must refuse */
 
 enum injection_kind { INJECT_CREATE = 1, INJECT_EXIT = 2 };
 

@@ -93,6 +93,12 @@ static VOID delete_device(VOID)
 
 /* ---- registration --------------------------------------------------------------------------------------- */
 
+/* Of a driver that refuses. One that does not would be unloaded from within a request to it. */
+NTSTATUS detach(VOID)
+{
+    return the_filter.registration.unload(0);
+}
+
 static VOID NTAPI on_driver_unload(PDRIVER_OBJECT driver)
 {
     (void)driver;

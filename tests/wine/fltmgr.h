@@ -60,8 +60,13 @@ struct port {
     LIST_ENTRY requests; /* IRPs that wait for one */
 };
 
+#define PORTS 128
+
 extern FAST_MUTEX lock;
-extern struct port *ports[16];
+extern struct port *ports[PORTS];
+
+/* fltmgr.c */
+NTSTATUS detach(VOID);
 
 /* port.c */
 NTSTATUS port_dispatch_control(PDEVICE_OBJECT device, PIRP irp);

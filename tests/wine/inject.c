@@ -5,6 +5,8 @@
  *   exit PID KEY STATUS
  *
  * Ends with status 0 when the driver was told all of them.
+ *
+ * inject --detach: asks the driver to let itself be unloaded, as `fltmc unload` does; status 0 when it refuses.
  */
 #include <windows.h>
 #include <winioctl.h>
@@ -62,12 +64,23 @@ static size_t parse(char *line)
     return (size_t)(at - request.bytes);
 }
 
+static int detach(HANDLE device)
+{
+    DWORD returned;
+    if (!DeviceIoControl(device, IOCTL_DETACH, NULL, 0, NULL, 0, &returned, NULL))
+        return 0;
+    fprintf(stderr, "inject: the driver lets itself be unloaded\n");
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     static char line[LINE];
-    FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
     HANDLE device =
         CreateFileW(PROGRAM_PATH, GENERIC_READ | GENERIC_WRITE, 0, NULL, OPEN_EXISTING, 0, NULL);
+    if (argc == 2 && strcmp(argv[1], "--detach") == 0 && device != INVALID_HANDLE_VALUE)
+        return detach(device);
+    FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
     if (file == NULL || device == INVALID_HANDLE_VALUE) {
         fprintf(stderr, "inject: cannot open %s\n", file == NULL ? "the file" : "the device");
         return 1;

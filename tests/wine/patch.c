@@ -134,7 +134,21 @@ static ULONGLONG NTAPI start_key(PEPROCESS process)
 static NTSTATUS NTAPI exit_status(PEPROCESS process)
 {
     (void)process;
-    return (NTSTATUS)current.status;
+    return current.kind == INJECT_EXIT ? (NTSTATUS)current.status : STATUS_PENDING;
+}
+
+/* ProcessBreakOnTermination, which Wine does not know: no process is critical. */
+#define BREAK_ON_TERMINATION 29
+
+static NTSTATUS NTAPI query_process(HANDLE process, ULONG information, PVOID buffer, ULONG size,
+                                    PULONG needed)
+{
+    if (information != BREAK_ON_TERMINATION)
+        return ZwQueryInformationProcess(process, information, buffer, size, needed);
+    if (size != sizeof(ULONG))
+        return STATUS_INFO_LENGTH_MISMATCH;
+    *(PULONG)buffer = 0;
+    return STATUS_SUCCESS;
 }
 
 static PUNICODE_STRING string_at(const UCHAR *bytes, UINT16 length, PUNICODE_STRING string)
@@ -173,7 +187,7 @@ NTSTATUS inject(const struct injection *injection, ULONG size)
     current = *injection;
     routine(IoGetCurrentProcess(), (HANDLE)(ULONG_PTR)injection->process,
             injection->kind == INJECT_CREATE ? &info : NULL);
-    current.key = 0;
+    current = (struct injection){.kind = 0};
     return info.CreationStatus;
 }
 
@@ -209,6 +223,7 @@ static const struct replacement replacements[] = {
     {"PsSetCreateProcessNotifyRoutineEx2", (PVOID)(ULONG_PTR)set_process_ex2},
     {"PsGetProcessStartKey", (PVOID)(ULONG_PTR)start_key},
     {"PsGetProcessExitStatus", (PVOID)(ULONG_PTR)exit_status},
+    {"ZwQueryInformationProcess", (PVOID)(ULONG_PTR)query_process},
     {"PsGetProcessCreateTimeQuadPart", NULL},
     {"PsSetLoadImageNotifyRoutineEx", NULL},
     {"KdRefreshDebuggerNotPresent", NULL},

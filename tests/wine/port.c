@@ -6,8 +6,6 @@
  */
 #include "fltmgr.h"
 
-#define PORTS 16
-
 enum state { QUEUED, FETCHED, REPLIED };
 
 struct message {
@@ -390,6 +388,8 @@ static NTSTATUS dispatch(PIRP irp, PIO_STACK_LOCATION location, PULONG returned)
     NTSTATUS status = STATUS_PORT_DISCONNECTED;
     if (code == IOCTL_INJECT)
         return inject(buffer, input_size);
+    if (code == IOCTL_DETACH)
+        return detach();
     if (code == IOCTL_CONNECT)
         return port != NULL ? STATUS_INVALID_PARAMETER
                             : connect(location->FileObject, buffer, input_size);
