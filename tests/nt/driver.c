@@ -132,7 +132,10 @@ static void check_unload_hook(const struct nt_driver *driver)
 static void end_driver(struct nt_driver *driver)
 {
     if (nt_flt_registered()) {
+        uintptr_t hook = (uintptr_t)nt_flt_unload_hook();
         (void)nt_call_filter_unload(FLTFL_FILTER_UNLOAD_MANDATORY);
+        if ((uintptr_t)driver->object->DriverUnload != hook)
+            nt_broken(NT_RULE_CALLBACK, "unloaded, and DriverUnload is not the Filter Manager's");
     } else {
         struct nt_entry entry = nt_enter_driver("DriverUnload");
         driver->object->DriverUnload(driver->object);

@@ -448,6 +448,21 @@ static bool has_blocks(void *count)
     return nt_pool_blocks() == *(const size_t *)count;
 }
 
+/* The table of processes is emptied each time: nobody is without room. */
+static void check_room(void)
+{
+    static char text[WVU_RESPONSE_MAX];
+    struct wvu_statistics statistics;
+    uint32_t size;
+    wvu_status status =
+        nt_control(WVU_COMMAND_GET_STATISTICS, NULL, NULL, text, sizeof text - 1, &size);
+    text[size] = '\0';
+    memcpy(&statistics, text, sizeof statistics);
+    nt_require(status == WVU_STATUS_OK && strstr(text + statistics.host_counters.offset,
+                                                 "processes-without-room=0") != NULL,
+               "processes are without room");
+}
+
 static void switching(const char *path, uint32_t scale)
 {
     static const char *const probes[] = {"ImageLoad", "ThreadCreate", "ProcessCreate"};
@@ -474,6 +489,7 @@ static void switching(const char *path, uint32_t scale)
     for (int i = 0; i < 2; i++)
         nt_join_thread(runners[i]);
     check_identity();
+    check_room();
     nt_wait_until(has_blocks, &blocks, "as many blocks of pool as before");
     nt_reader_thread_stop(reader);
     (void)nt_attach_to(before);

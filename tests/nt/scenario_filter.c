@@ -3,6 +3,7 @@
  * wrong ones; programs that are kept from running.
  */
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "control.h"
@@ -183,8 +184,8 @@ static void expect_images(struct nt_watch *watch, const struct program *program,
 static void judged_anew(struct nt_watch *watch)
 {
     struct program parent = {0}, child = {0};
-    start(&parent, 31000, 4, "\\??\\C:\\Tools\\parent.exe");
-    start(&child, 31004, 31000, "\\??\\C:\\Tools\\child.exe");
+    start(&parent, 31004, 4, "\\??\\C:\\Tools\\parent.exe");
+    start(&child, 31000, 31004, "\\??\\C:\\Tools\\child.exe"); /* before it in every list */
     expect_images(watch, &child, true);
     set_filter("exclude event=ImageLoad parent=C:\\Tools\\parent.exe");
     expect_images(watch, &child, false);
@@ -245,6 +246,64 @@ static void filter_at_run_time(const char *path, uint32_t scale)
     judged_anew(&watch);
     wrong_at_run_time(&watch);
     without_memory(&watch);
+    nt_watch_end(&watch);
+    (void)nt_attach_to(before);
+    nt_unload(driver);
+}
+
+/* ---- more processes than there is room for ----------------------------------------------------------- */
+
+#define ROOM 8192u /* WVU_PROCESS_TABLE_CAPACITY */
+#define MORE 20u
+
+static uint64_t without_room(void)
+{
+    static char text[WVU_RESPONSE_MAX];
+    struct wvu_statistics statistics;
+    unsigned long long count = 0;
+    uint32_t size;
+    wvu_status status =
+        nt_control(WVU_COMMAND_GET_STATISTICS, NULL, NULL, text, sizeof text - 1, &size);
+    nt_require(status == WVU_STATUS_OK, "statistics: 0x%08x", (unsigned)status);
+    text[size] = '\0';
+    memcpy(&statistics, text, sizeof statistics);
+    const char *found = strstr(text + statistics.host_counters.offset, "processes-without-room=");
+    nt_require(found != NULL && sscanf(found, "processes-without-room=%llu", &count) == 1,
+               "no counter of processes without room");
+    return count;
+}
+
+/* What there is no room for is reported whatever the rules say, and counted. */
+static void table_full(const char *path, uint32_t scale)
+{
+    static struct program programs[ROOM + MORE];
+    struct nt_watch watch;
+    (void)scale;
+    nt_registry_set_lines(NT_PARAMETERS, "Filter", "exclude event=ImageLoad,ProcessCreate");
+    struct nt_driver *driver = nt_must_load(path);
+    struct nt_process *before = nt_become_reader();
+    nt_watch_begin(&watch);
+    for (uint32_t i = 0; i < ROOM + MORE; i++)
+        start(&programs[i], FIRST_ID + 4 * i, 4, "\\??\\C:\\Tools\\many.exe");
+    uint64_t missed = without_room(); /* System and the reader are in the table, too */
+    nt_require(missed >= MORE && missed <= MORE + 8, "%llu processes without room",
+               (unsigned long long)missed);
+    expect_images(&watch, &programs[0], false);
+    expect_images(&watch, &programs[ROOM + MORE - 1], true);
+    nt_must_control(WVU_COMMAND_DISABLE_PROBE, "ProcessCreate", NULL);
+    expect_images(&watch, &programs[0], true); /* nothing is known now */
+    nt_must_control(WVU_COMMAND_ENABLE_PROBE, "ProcessCreate", NULL);
+    missed = without_room();
+    for (uint32_t i = 0; i < ROOM + MORE; i++) {
+        end(&programs[i]);
+        if (i % 1000 == 0)
+            nt_watch_forget(&watch);
+    }
+    nt_watch_forget(&watch);
+    start(&programs[0], FIRST_ID, 4, "\\??\\C:\\Tools\\many.exe"); /* there is room again */
+    expect_images(&watch, &programs[0], false);
+    end(&programs[0]);
+    nt_require(without_room() == missed, "the table did not get empty");
     nt_watch_end(&watch);
     (void)nt_attach_to(before);
     nt_unload(driver);
@@ -388,6 +447,7 @@ static const struct scenario scenarios[] = {
     {"filter", filter_from_the_start, 1, 30, "rules of the Filter parameter, every spelling"},
     {"filter-wrong", wrong_from_the_start, 1, 30, "a Filter parameter that cannot be used"},
     {"filter-run-time", filter_at_run_time, 1, 60, "rules set while processes run"},
+    {"filter-full", table_full, 1, 60, "more processes than the driver has room for"},
     {"filter-storm", filter_in_storm, 400, 120, "rules set while callbacks come on many threads"},
     {"deny", deny, 1, 30, "programs that are kept from running, and those that are not"},
 };
