@@ -100,13 +100,13 @@ _Static_assert(WVU_RECORD_MAX + WVU_LOST_RECORD_MAX + 2 * sizeof(struct slot) <=
 enum { DISARMED = 0, ARMED = 1, ARMED_HALF_FULL = 2 };
 
 struct ring {
-    uint8_t *bytes;
     uint64_t head;
     uint64_t tail;
     uint32_t head_offset;
     uint32_t tail_offset;
+    uint32_t records; /* without pads and gaps */
     uint32_t capacity;
-    uint64_t records; /* without pads and gaps */
+    uint8_t *bytes;
 };
 
 /* Losses that are not told yet. */
@@ -119,26 +119,28 @@ struct ledger {
     uint64_t count[WVU_LOSS_CAUSES][WVU_EVENT_KINDS];
 };
 
-/* In groups of cache lines by who writes: what one writes often does not slow the others down. */
+#define LINE 64u /* bytes that processors pass around as a whole */
+
+/* Begins at a cache line. What producers and consumer both write is in the first one, nearly; then each has
+ * its own, so that none slows the other down. */
 struct wvu_queue {
-    wvu_lock lock; /* producers and consumer */
+    wvu_lock lock;
     struct ring main;
-    uint32_t byte_bound; /* of the main ring; its capacity has slack beyond it */
-    uint32_t record_bound;
-    uint64_t queued; /* in both rings */
     bool copying;
 
-    uint64_t next_sequence; /* producers */
+    uint32_t byte_bound; /* of the main ring; its capacity has slack beyond it */
+    uint32_t record_bound;
+    uint64_t next_sequence; /* from here on by producers */
     uint64_t high_water;
     uint64_t accepted_of[WVU_EVENT_KINDS];
 
-    uint8_t padding1[64];
-    uint64_t in_flight; /* the consumer */
+    uint8_t padding1[LINE];
+    uint64_t in_flight; /* by the consumer */
     uint64_t delivered;
     uint64_t delivered_of[WVU_EVENT_KINDS];
 
-    uint8_t padding2[64];
-    struct ring reserve; /* whoever pushes out or loses */
+    uint8_t padding2[LINE];
+    struct ring reserve; /* by whoever pushes out or loses */
     struct ledger older;
     struct ledger newer;
     uint64_t lost;
@@ -146,14 +148,20 @@ struct wvu_queue {
     uint64_t lost_of[WVU_LOSS_CAUSES][WVU_EVENT_KINDS]; /* ever */
     uint64_t cut_of[WVU_EVENT_KINDS];
 
-    uint8_t padding3[64];
-    uint32_t armed; /* written by the consumer, read by every wake */
+    uint8_t padding3[LINE];
+    uint32_t armed; /* by the consumer, and read by every wake */
     wvu_event *doorbell;
+    void *block; /* as it was allocated */
 };
 
 static struct slot *slot_at(const struct ring *ring, uint32_t offset)
 {
     return (struct slot *)(void *)(ring->bytes + offset);
+}
+
+static uint64_t records_in(const struct wvu_queue *queue)
+{
+    return (uint64_t)queue->main.records + queue->reserve.records;
 }
 
 static struct wvu_record *record_of(struct slot *slot)
@@ -176,9 +184,12 @@ wvu_status wvu_queue_create(uint32_t records, uint32_t bytes, wvu_event *doorbel
         bytes < WVU_QUEUE_BYTES_MIN || bytes > WVU_QUEUE_BYTES_MAX)
         return WVU_STATUS_INVALID_PARAMETER;
 
-    struct wvu_queue *queue = wvu_os_alloc(sizeof *queue, QUEUE_TAG);
-    if (queue == NULL)
+    uint8_t *block = wvu_os_alloc(sizeof(struct wvu_queue) + LINE, QUEUE_TAG);
+    if (block == NULL)
         return WVU_STATUS_NO_MEMORY;
+    struct wvu_queue *queue =
+        (struct wvu_queue *)(void *)(block + (LINE - (uintptr_t)block % LINE) % LINE);
+    queue->block = block;
     queue->byte_bound = bytes - bytes % 8;
     queue->record_bound = records;
     queue->next_sequence = 1;
@@ -194,7 +205,7 @@ wvu_status wvu_queue_create(uint32_t records, uint32_t bytes, wvu_event *doorbel
 free_main:
     wvu_os_free(queue->main.bytes, QUEUE_TAG);
 free_queue:
-    wvu_os_free(queue, QUEUE_TAG);
+    wvu_os_free(queue->block, QUEUE_TAG);
     return WVU_STATUS_NO_MEMORY;
 }
 
@@ -204,7 +215,7 @@ void wvu_queue_destroy(struct wvu_queue *queue)
         return;
     wvu_os_free(queue->reserve.bytes, QUEUE_TAG);
     wvu_os_free(queue->main.bytes, QUEUE_TAG);
-    wvu_os_free(queue, QUEUE_TAG);
+    wvu_os_free(queue->block, QUEUE_TAG);
 }
 
 /* ---- losses ---------------------------------------------------------------------------------- */
@@ -338,7 +349,6 @@ static void lose_record(struct wvu_queue *queue, struct ledger *ledger,
     if (record->type == WVU_EVENT_EventsLost)
         ledger_take_back(ledger, record);
     queue->lost++;
-    queue->queued--;
 }
 
 /* ---- rings ----------------------------------------------------------------------------------- */
@@ -498,19 +508,18 @@ static bool has_room(const struct wvu_queue *queue, uint32_t need)
            ring->tail - ring->head + need <= queue->byte_bound && pad_before(ring, need) == 0;
 }
 
-/* Lock held. A BUSY slot at the tail, where there is room, and the next number. */
-static struct slot *append(struct wvu_queue *queue, uint32_t kind, uint32_t size,
-                           uint64_t *sequence)
+/* Lock held. A BUSY slot at the tail, where there is room, which has the next number. */
+static struct slot *append(struct wvu_queue *queue, uint32_t kind, uint32_t size)
 {
     struct slot *slot = slot_at(&queue->main, queue->main.tail_offset);
     slot->stride = SLOT + size;
     wvu_store_relaxed(&slot->state, SLOT_BUSY);
-    *sequence = queue->next_sequence++;
+    queue->next_sequence++;
     move_tail(&queue->main, SLOT + size);
     queue->accepted_of[kind]++;
     queue->main.records++;
-    if (++queue->queued > queue->high_water)
-        queue->high_water = queue->queued;
+    if (records_in(queue) > queue->high_water)
+        queue->high_water = records_in(queue);
     return slot;
 }
 
@@ -537,11 +546,11 @@ wvu_status wvu_queue_reserve(struct wvu_queue *queue, uint16_t type, uint32_t si
 
     uint32_t kind = wvu_event_index(type);
     uint32_t spare = wvu_event_is_guaranteed(type) ? 0 : QUEUE_SLACK / 2;
-    uint64_t sequence = 0;
     struct slot *slot = NULL;
     wvu_lock_acquire(&queue->lock);
+    uint64_t sequence = queue->next_sequence;
     if (has_room(queue, SLOT + size) || make_room(queue, SLOT + size, spare)) {
-        slot = append(queue, kind, size, &sequence);
+        slot = append(queue, kind, size);
     } else {
         lose(queue, &queue->newer, WVU_LOSS_QUEUE_BUSY, type, 1);
         queue->unnumbered++;
@@ -607,8 +616,8 @@ wvu_status wvu_queue_reserve_losses(struct wvu_queue *queue, struct wvu_record *
         if (!make_room(queue, SLOT + size, QUEUE_SLACK / 2)) { /* there is time */
             status = WVU_STATUS_BUSY;
         } else if (ledger->total != 0 && ledger->first == 0) {
-            uint64_t sequence;
-            struct slot *slot = append(queue, WVU_EVENT_INDEX_EventsLost, size, &sequence);
+            uint64_t sequence = queue->next_sequence;
+            struct slot *slot = append(queue, WVU_EVENT_INDEX_EventsLost, size);
             ledger_tell(ledger, sequence, record_of(slot));
             *out = record_of(slot);
             status = WVU_STATUS_OK;
@@ -651,19 +660,14 @@ static bool tell_range(struct ledger *ledger, struct copy *copy)
     return true;
 }
 
-/* A part of a ring, as it is walked without the lock. */
-struct walk {
-    uint32_t offset; /* where it has got */
-    uint64_t passed; /* bytes */
-    uint64_t left;
-};
-
-/* Without the lock, `copying` set. The structures come and go by value, so that they stay in registers. */
-static struct copy copy_records(const struct ring *ring, struct walk *where, struct copy copy)
+/* Without the lock, `copying` set. Moves the head of `part`, which is a ring as it was a moment ago; what is
+ * reserved later waits for the next take. Everything comes and goes by value, so that it stays in registers,
+ * and nothing of the queue is touched meanwhile that producers write to. */
+static struct copy copy_records(struct ring *part, struct copy copy)
 {
-    struct walk walk = *where;
-    while (walk.passed < walk.left) {
-        struct slot *slot = slot_at(ring, walk.offset);
+    struct ring ring = *part;
+    while (ring.head != ring.tail) {
+        struct slot *slot = slot_at(&ring, ring.head_offset);
         uint32_t state = wvu_load_acquire(&slot->state);
         if (state == SLOT_BUSY)
             break;
@@ -675,12 +679,9 @@ static struct copy copy_records(const struct ring *ring, struct walk *where, str
             note_copied(&copy, record);
             copy.info.gaps += state == SLOT_GAP;
         }
-        walk.passed += slot->stride;
-        walk.offset += slot->stride;
-        if (walk.offset == ring->capacity)
-            walk.offset = 0;
+        move_head(&ring, slot->stride);
     }
-    *where = walk;
+    *part = ring;
     return copy;
 }
 
@@ -695,21 +696,19 @@ static bool take_from_one_ring(struct wvu_queue *queue, struct copy *copy)
         wvu_lock_release(&queue->lock);
         return false;
     }
-    /* What is reserved later waits for the next take. */
-    struct walk walk = {.offset = ring->head_offset, .left = ring->tail - ring->head};
+    struct ring part = *ring;
     queue->copying = true;
     wvu_lock_release(&queue->lock);
 
     uint32_t before = copy->info.records - copy->info.gaps;
-    *copy = copy_records(ring, &walk, *copy);
+    *copy = copy_records(&part, *copy);
     uint32_t numbered = copy->info.records - copy->info.gaps - before;
 
     wvu_lock_acquire(&queue->lock);
-    ring->head += walk.passed;
-    ring->head_offset = walk.offset;
+    ring->head = part.head;
+    ring->head_offset = part.head_offset;
     ring->records -= numbered;
     rewind_if_empty(ring);
-    queue->queued -= numbered;
     queue->in_flight += numbered;
     queue->copying = false;
     bool emptied = reserve && ring->records == 0;
@@ -730,21 +729,18 @@ wvu_status wvu_queue_take(struct wvu_queue *queue, void *buffer, uint32_t capaci
 void wvu_queue_delivered(struct wvu_queue *queue, const void *records, uint32_t bytes)
 {
     uint32_t count_of[WVU_EVENT_KINDS] = {0};
-    uint32_t count = 0;
     for (uint32_t at = 0; at < bytes;) {
         const struct wvu_record *record =
             (const struct wvu_record *)(const void *)((const uint8_t *)records + at);
-        if (wvu_record_is_numbered(record)) {
-            count_of[wvu_event_index(record->type)]++;
-            count++;
-        }
+        count_of[wvu_event_index(record->type)] += wvu_record_is_numbered(record);
         at += record->size;
     }
     wvu_lock_acquire(&queue->lock);
-    queue->in_flight -= count;
-    queue->delivered += count;
-    for (uint32_t kind = 0; kind < WVU_EVENT_INDICES; kind++)
+    for (uint32_t kind = 0; kind < WVU_EVENT_INDICES; kind++) {
+        queue->in_flight -= count_of[kind];
+        queue->delivered += count_of[kind];
         queue->delivered_of[kind] += count_of[kind];
+    }
     wvu_lock_release(&queue->lock);
 }
 
@@ -805,7 +801,7 @@ void wvu_queue_read_counters(struct wvu_queue *queue, struct wvu_queue_counters 
         .accepted = queue->next_sequence - 1,
         .delivered = queue->delivered,
         .lost = queue->lost,
-        .queued = queue->queued,
+        .queued = records_in(queue),
         .in_flight = queue->in_flight,
         .queued_bytes =
             queue->main.tail - queue->main.head + queue->reserve.tail - queue->reserve.head,

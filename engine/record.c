@@ -16,6 +16,15 @@ static const uint16_t event_types[] = {
 #include "winvirtue/events.def"
 };
 
+const uint8_t wvu_event_indices[64] = {
+#define WVU_EVENT(number, name, structure, description)                                            \
+    [WVU_EVENT_PLACE(number)] = WVU_EVENT_INDEX_##name,
+#include "winvirtue/events.def"
+};
+#define WVU_EVENT(number, name, structure, description)                                            \
+    _Static_assert(((number) & ~0x201F) == 0, #name " has no place in the table");
+#include "winvirtue/events.def"
+
 uint16_t wvu_event_type_at(uint32_t index)
 {
     return index < sizeof event_types / sizeof event_types[0] ? event_types[index] : 0;

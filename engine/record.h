@@ -71,17 +71,14 @@ enum wvu_event_index {
 _Static_assert(WVU_EVENT_INDICES <= WVU_EVENT_KINDS, "raise WVU_EVENT_KINDS");
 _Static_assert(WVU_EVENT_KINDS <= 32, "masks of kinds have 32 bits");
 
+/* Types are 0x0000 to 0x001F and 0x2000 to 0x201F. */
+#define WVU_EVENT_PLACE(type) (((type)&0x1Fu) | (((type)&0x2000u) >> 8))
+extern const uint8_t wvu_event_indices[64];
+
 /* Index of an event type in the table of counters: 1 .. WVU_EVENT_KINDS-1; 0 for unknown types. */
 static inline uint32_t wvu_event_index(uint16_t type)
 {
-    switch (type) {
-#define WVU_EVENT(number, name, structure, description)                                            \
-    case (number):                                                                                 \
-        return WVU_EVENT_INDEX_##name;
-#include "winvirtue/events.def"
-    default:
-        return WVU_EVENT_INDEX_NONE;
-    }
+    return (type & ~0x201Fu) == 0 ? wvu_event_indices[WVU_EVENT_PLACE(type)] : WVU_EVENT_INDEX_NONE;
 }
 uint16_t wvu_event_type_at(uint32_t index); /* the reverse; 0 for 0 */
 
