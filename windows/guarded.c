@@ -5,14 +5,24 @@
  * The copy is a function that is never inlined: clang guards calls within __try, not single loads
  * and stores, and an inlined copy would escape it. Alignment is not assumed: "the filter manager
  * ... does not ensure that the buffer is properly aligned" ("FltCreateCommunicationPort",
- * MessageNotifyCallback), so bytes are copied.
+ * MessageNotifyCallback).
  */
 #include "guarded.h"
+
+/* Both processors that Windows runs on read and write words wherever they lie. */
+#if defined(_MSC_VER) && !defined(__clang__)
+typedef __unaligned uint64_t unaligned_word;
+#else
+typedef uint64_t unaligned_word __attribute__((aligned(1)));
+#endif
 
 static WVU_NT_NOINLINE void copy_bytes(volatile unsigned char *to,
                                        const volatile unsigned char *from, size_t size)
 {
-    for (size_t i = 0; i < size; i++)
+    size_t i = 0;
+    for (; size - i >= sizeof(uint64_t); i += sizeof(uint64_t))
+        *(volatile unaligned_word *)&to[i] = *(const volatile unaligned_word *)&from[i];
+    for (; i < size; i++)
         to[i] = from[i];
 }
 

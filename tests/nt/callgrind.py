@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What a create event costs in the Windows driver, in instructions, counted by callgrind.
+"""What an event costs in the Windows driver, in instructions, counted by callgrind.
 
-    callgrind.py NT-HARNESS DRIVER.sys
+    callgrind.py NT-HARNESS DRIVER.sys [SCENARIO]
 
-A second opinion on the scenario "cost", which counts with the processor's single-step trap. Runs the scenario
-"creates" twice, with N and 2 N events, and divides the difference: so loading and unloading do not count.
+A second opinion on the scenarios "cost" and "registry-cost", which count with the processor's single-step trap.
+Runs the scenario "creates" (or "registry-sets") twice, with N and 2 N events, and divides the difference: so loading and unloading do not count.
 """
 import os
 import re
@@ -15,12 +15,12 @@ import tempfile
 EVENTS = 500
 
 
-def count(harness, driver, events, directory):
+def count(harness, driver, scenario, events, directory):
     """Instructions in the driver's image and in everything, for one run."""
     out = os.path.join(directory, f"callgrind.{events}")
     run = subprocess.run(["valgrind", "--tool=callgrind", "--dump-instr=yes",
                           "--compress-pos=no", f"--callgrind-out-file={out}", harness, "--scale", str(events),
-                          driver, "creates"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+                          driver, scenario], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     found = re.search(r"^image (0x[0-9a-f]+) to (0x[0-9a-f]+)$", run.stdout, re.M)
     if run.returncode != 0 or not found:
         sys.exit(f"{run.stdout}{run.stderr}")
@@ -40,14 +40,15 @@ def count(harness, driver, events, directory):
 
 
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 4):
         print(__doc__, file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="winvirtue-callgrind-") as directory:
-        few = count(sys.argv[1], sys.argv[2], EVENTS, directory)
-        many = count(sys.argv[1], sys.argv[2], 2 * EVENTS, directory)
+        scenario = (sys.argv[3:] or ["creates"])[0]
+        few = count(sys.argv[1], sys.argv[2], scenario, EVENTS, directory)
+        many = count(sys.argv[1], sys.argv[2], scenario, 2 * EVENTS, directory)
     driver, total = ((b - a) / EVENTS for a, b in zip(few, many))
-    print(f"process create: {driver:.0f} instructions in the driver, {total:.0f} with the stand-in kernel's")
+    print(f"{scenario}: one costs {driver:.0f} instructions in the driver, {total:.0f} with the stand-in kernel's")
     return 0
 
 

@@ -4,6 +4,7 @@
  * altitudes; and storms of operations while the probe is switched and the driver unloads.
  */
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -993,6 +994,68 @@ static void failures(const char *path, uint32_t scale)
     nt_string_free(&name);
 }
 
+/* ---- cost ------------------------------------------------------------------------------------------------- */
+
+static void set_value(struct nt_registry_key *key, const UNICODE_STRING *name, uint8_t *data)
+{
+    const struct nt_key_plan plan = {.operation = NT_KEY_SET_VALUE,
+                                     .key = key,
+                                     .name = name,
+                                     .type = REG_BINARY,
+                                     .data = data,
+                                     .size = DATA_BYTES};
+    nt_key_operate(&plan);
+}
+
+static void open_key(struct nt_registry_key *key, const UNICODE_STRING *name)
+{
+    const struct nt_key_plan plan = {
+        .operation = NT_KEY_OPEN, .key = key, .result = key, .name = name};
+    nt_key_operate(&plan);
+}
+
+static void cost(const char *path, uint32_t scale)
+{
+    uint8_t data[DATA_BYTES] = {1};
+    UNICODE_STRING name = nt_string_of("Start");
+    struct nt_driver *driver = nt_must_load(path);
+    struct nt_registry_key *key = nt_key_new(REGISTRY);
+    (void)scale;
+    set_value(key, &name, data); /* once before */
+    nt_cost_begin();
+    set_value(key, &name, data);
+    struct nt_cost set = nt_cost_end();
+    nt_cost_begin();
+    open_key(key, &name);
+    struct nt_cost off = nt_cost_end();
+    printf("set a value, %u bytes of data    %6llu instructions in the driver, %llu calls of the "
+           "kernel\n"
+           "open a key, which is off        %6llu instructions in the driver, %llu calls of the "
+           "kernel\n",
+           DATA_BYTES, (unsigned long long)set.driver, (unsigned long long)set.calls,
+           (unsigned long long)off.driver, (unsigned long long)off.calls);
+    nt_require(set.driver > 100 && set.driver < 10000, "setting a value costs too much");
+    nt_require(off.driver < 100 && off.calls == 0, "what is off costs something");
+    nt_key_free(key);
+    nt_unload(driver);
+    nt_string_free(&name);
+}
+
+/* The same again and again, for callgrind.py. */
+static void sets(const char *path, uint32_t scale)
+{
+    uint8_t data[DATA_BYTES] = {1};
+    UNICODE_STRING name = nt_string_of("Start");
+    struct nt_driver *driver = nt_must_load(path);
+    struct nt_registry_key *key = nt_key_new(REGISTRY);
+    for (uint32_t i = 0; i < scale; i++)
+        set_value(key, &name, data);
+    nt_print_image(driver);
+    nt_key_free(key);
+    nt_unload(driver);
+    nt_string_free(&name);
+}
+
 static const struct scenario scenarios[] = {
     {"registry", operations, 1, 60,
      "every registry operation that is reported, each field checked"},
@@ -1006,5 +1069,7 @@ static const struct scenario scenarios[] = {
     {"registry-flood", flood, 200000, 280,
      "registry events by the 100,000: no process event is lost"},
     {"registry-failures", failures, 1000, 60, "each call on the way of a registry event fails"},
+    {"registry-cost", cost, 1, 30, "what registry operations cost, in instructions"},
+    {"registry-sets", sets, 1000, 300, "the same value set again and again (for callgrind.py)"},
 };
 const struct scenario_table nt_registry_scenarios = NT_SCENARIOS(scenarios);
