@@ -31,9 +31,7 @@
  * then it went or came: its ring is opened again.
  *
  * Rules. Each process is judged by the filter when the tracker announces it; the verdict goes with its events.
- * Deny rules act here: what the program in the kernel prevented becomes an event, what it could not know
- * is ended after its exec was seen. `denials` are the files that the kernel's side knows; they belong to the
- * thread, and to whoever holds control while there is none.
+ * Deny rules are carried out by the enforcer (enforcer.c), in this thread.
  *
  * Questions. Others ask the thread to do something with what it follows (judge anew, list, find) when it
  * has taken in everything up to the moment: `ask`, under control, so there is one at a time.
@@ -51,8 +49,8 @@
 
 #include "atomic.h"
 #include "dispatcher.h"
+#include "enforcer.h"
 #include "log.h"
-#include "mitigation.h"
 #include "moderator.h"
 #include "os.h"
 #include "probes.h"
@@ -115,7 +113,7 @@ struct wvu_source {
     void (*work)(struct wvu_source *source, void *context);
     void *work_context;
     wvu_event answered;
-    struct wvu_denials *denials; /* NULL: the process probe does not run */
+    struct wvu_enforcer enforcer; /* its files belong to the thread, while there is one */
 
     /* ---- the thread's own */
     struct wvu_moderator moderator;
@@ -130,9 +128,7 @@ struct wvu_source {
     uint64_t last_mend;
     uint64_t complained; /* the sum of what the log was told */
     uint64_t next_complaint;
-    const struct wvu_sample_exec *exec; /* that the tracker is being told of */
-    bool prevention_told;               /* of this exec */
-    uint32_t deferred_lane;             /* a mapping whose second record was not there yet: where */
+    uint32_t deferred_lane; /* a mapping whose second record was not there yet: where */
     uint64_t deferred_position;
     struct wvu_source_counters counters; /* each written by the thread, read anywhere (relaxed) */
 };
@@ -155,73 +151,6 @@ static struct wvu_stamp stamp_of(const struct wvu_source *source, uint64_t uptim
     return (struct wvu_stamp){.time = source->wall - ago / 100, .uptime = uptime};
 }
 
-static void report_denial(struct wvu_source *source, const struct wvu_created *event,
-                          const char *rule, const struct wvu_ending *ending)
-{
-    const struct wvu_mitigation_report report = {
-        .action = WVU_MITIGATION_DENY,
-        .outcome = ending->outcome,
-        .status = ending->status,
-        .process_id = event->task->pid,
-        .process_key = event->task->key,
-        .image = event->image.bytes,
-        .image_size = event->image.size,
-        .image_unit = 1,
-        .rule = rule,
-        .reason = ending->reason,
-    };
-    wvu_sensor_report_mitigation(source->sensor, source->probes[WVU_SOURCE_PROCESSES], &report);
-    source->emitted = true;
-}
-
-static struct wvu_denied_file file_of(const struct wvu_sample_exec *exec)
-{
-    return (struct wvu_denied_file){exec->inode, exec->device_major, exec->device_minor};
-}
-
-/* The kernel's side ended it at its exec. The rule is that of the file: its path can be another name of it,
- * which no rule has. */
-static void report_prevented(struct wvu_source *source, const struct wvu_created *event)
-{
-    struct wvu_ending ending = {.outcome = WVU_OUTCOME_PREVENTED};
-    struct wvu_denied_file file = file_of(source->exec);
-    const char *rule = wvu_denials_rule(source->denials, &file);
-    source->prevention_told = true;
-    report_denial(source, event, rule != NULL ? rule : event->verdict->rule, &ending);
-    add(&source->counters.prevented, 1);
-}
-
-static void enforce(struct wvu_source *source, const struct wvu_created *event)
-{
-    struct wvu_ending ending = {
-        .pid = event->task->pid,
-        .key = event->task->key,
-        .is_protected = event->verdict->is_protected,
-    };
-    if (source->exec != NULL) {
-        struct wvu_denied_file file = file_of(source->exec);
-        wvu_denials_learn(source->denials, source->programs, &event->image, ending.pid, &file);
-    }
-    wvu_mitigation_end(source->sensor, source->programs, &ending);
-    report_denial(source, event, event->verdict->rule, &ending);
-    if (ending.outcome == WVU_OUTCOME_ENDED)
-        add(&source->counters.ended, 1);
-}
-
-/* Rules deny programs that start, not those that run already, or that go on in a child. */
-static void apply_denial(struct wvu_source *source, const struct wvu_created *event)
-{
-    struct wvu_ending reported = {.outcome = WVU_OUTCOME_REPORTED};
-    if (event->cause != WVU_CREATE_EXEC && event->cause != WVU_CREATE_FOUND)
-        return;
-    if (source->exec != NULL && (source->exec->flags & WVU_EXEC_PREVENTED) != 0)
-        report_prevented(source, event);
-    else if (event->verdict->deny == WVU_DENY_ENFORCE)
-        enforce(source, event);
-    else if (event->verdict->deny == WVU_DENY_REPORT)
-        report_denial(source, event, event->verdict->rule, &reported);
-}
-
 static void on_created(void *context, const struct wvu_created *event)
 {
     struct wvu_source *source = context;
@@ -230,7 +159,7 @@ static void on_created(void *context, const struct wvu_created *event)
     struct wvu_stamp stamp = stamp_of(source, event->time);
     wvu_process_probe_created(source->probes[WVU_SOURCE_PROCESSES], event, &stamp);
     source->emitted = true;
-    apply_denial(source, event);
+    wvu_enforcer_created(&source->enforcer, event);
 }
 
 static void on_destroyed(void *context, const struct wvu_destroyed *event)
@@ -407,24 +336,12 @@ static void handle_module(struct wvu_source *source, const struct wvu_sample_mod
     source->emitted = true;
 }
 
-/* The tracker announces what it runs now; when it has reason not to, a prevented exec is told all the same. */
 static void handle_exec(struct wvu_source *source, const struct wvu_sample *sample, uint64_t time)
 {
-    const struct wvu_verdict none = {.wanted = WVU_WANTED_ALL};
-    source->exec = &sample->exec;
-    source->prevention_told = false;
+    wvu_enforcer_exec_begins(&source->enforcer, &sample->exec);
     wvu_tracker_exec(source->tracker, &sample->exec, sample->data, time);
-    if ((sample->exec.flags & WVU_EXEC_PREVENTED) != 0 && !source->prevention_told &&
-        source->open[WVU_SOURCE_PROCESSES]) {
-        uint32_t size = sample->exec.file_name_size;
-        const struct wvu_created event = {
-            .task = &sample->exec.task,
-            .image = {sample->data, size, size, size, size != 0},
-            .verdict = &none,
-        };
-        report_prevented(source, &event);
-    }
-    source->exec = NULL;
+    if (wvu_enforcer_exec_ends(&source->enforcer, sample->data, source->open[WVU_SOURCE_PROCESSES]))
+        source->emitted = true;
 }
 
 static void handle_sample(struct wvu_source *source, const struct perf_event_header *header,
@@ -783,6 +700,8 @@ static void publish_counters(struct wvu_source *source)
     wvu_store64_relaxed(&source->counters.followed, tracker.followed);
     wvu_store64_relaxed(&source->counters.unfollowed, tracker.unfollowed);
     wvu_store64_relaxed(&source->counters.forgotten, tracker.forgotten);
+    wvu_store64_relaxed(&source->counters.prevented, source->enforcer.prevented);
+    wvu_store64_relaxed(&source->counters.ended, source->enforcer.ended);
 }
 
 static void source_main(void *context)
@@ -822,8 +741,8 @@ static const struct wvu_tracker_sink sink_of_source = {
 
 static void close_all(struct wvu_source *source)
 {
-    wvu_denials_destroy(source->denials);
-    source->denials = NULL;
+    wvu_denials_destroy(source->enforcer.denials);
+    source->enforcer = (struct wvu_enforcer){0};
     wvu_programs_unload(source->programs);
     wvu_rings_destroy(&source->rings);
     wvu_snapshot_destroy(source->snapshot);
@@ -886,7 +805,11 @@ static wvu_status start_thread(struct wvu_source *source, char *reason)
     source->again = 0;
     source->flush = 0;
     source->asked = 0;
-    source->exec = NULL;
+    source->enforcer = (struct wvu_enforcer){
+        .sensor = source->sensor,
+        .probe = source->probes[WVU_SOURCE_PROCESSES],
+        .programs = source->programs,
+    };
     source->busy = false;
     source->empty_looks = 0;
     source->loss_seen = false;
@@ -1002,11 +925,11 @@ static void judge_again(struct wvu_source *source, void *context)
 static void swap_denials(struct wvu_source *source, void *context)
 {
     struct wvu_denials **denials = context;
-    struct wvu_denials *old = source->denials;
+    struct wvu_denials *old = source->enforcer.denials;
     wvu_denials_remove(old, source->programs);
-    source->denials = *denials;
-    if (source->denials != NULL)
-        wvu_denials_place(source->denials, source->programs);
+    source->enforcer.denials = *denials;
+    if (*denials != NULL)
+        wvu_denials_place(*denials, source->programs);
     *denials = old;
 }
 
@@ -1018,7 +941,7 @@ static void renew_denials(struct wvu_source *source, bool wanted)
     if (wanted && wvu_denials_create(source->sensor, &denials) == WVU_STATUS_NO_MEMORY)
         wvu_log_error(WVU_LOG_SENSOR, "no memory for the files that are denied: programs are "
                                       "ended after they began");
-    if (denials != NULL || source->denials != NULL)
+    if (denials != NULL || source->enforcer.denials != NULL)
         ask(source, swap_denials, &denials);
     wvu_denials_destroy(denials);
 }
@@ -1221,7 +1144,7 @@ void wvu_source_release(struct wvu_source *source, enum wvu_source_use use)
     } else if (was_used) {
         if (use == WVU_SOURCE_THREADS)
             wvu_programs_want_threads(source->programs, false);
-        if (use == WVU_SOURCE_PROCESSES && source->denials != NULL)
+        if (use == WVU_SOURCE_PROCESSES && source->enforcer.denials != NULL)
             renew_denials(source, false);
         if (use != WVU_SOURCE_LISTS)
             flush(source);
