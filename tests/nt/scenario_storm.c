@@ -4,6 +4,7 @@
  */
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "harness.h"
@@ -44,6 +45,49 @@ static void produce(void *context)
             nt_actor_load_image(actor, image);
         nt_actor_exit(actor);
     }
+}
+
+/* Threads come and go, too, in a process that is always there. */
+static void produce_threads(void *context)
+{
+    struct storm *storm = context;
+    struct nt_actor *actor = nt_truth_cast(storm->truth, NT_PLAIN);
+    const struct timespec pause = {.tv_nsec = 50000};
+    for (uint64_t id = 80000; !storm->stop; id += 4) {
+        const struct nt_thread_plan plan = {.id = id,
+                                            .owner = nt_actor_process(actor),
+                                            .creator_thread = 4444,
+                                            .start_address = 0x10000,
+                                            .irql = id % 8 == 0 ? APC_LEVEL : PASSIVE_LEVEL};
+        nt_user_thread_exit(nt_user_thread_start(&plan));
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* A client that changes things for as long as there is a port; some requests are cut off by the unload. */
+static void command(void *context)
+{
+    static const uint32_t commands[] = {WVU_COMMAND_GET_STATISTICS,   WVU_COMMAND_DISABLE_PROBE,
+                                        WVU_COMMAND_ENUMERATE_PROBES, WVU_COMMAND_ENABLE_PROBE,
+                                        WVU_COMMAND_SET_FILTER,       WVU_COMMAND_GET_STATUS};
+    struct storm *storm = context;
+    struct nt_client *client;
+    uint32_t returned;
+    (void)nt_become_reader();
+    uint8_t *input = nt_user_alloc(sizeof(struct wvu_request));
+    uint8_t *output = nt_user_alloc(WVU_RESPONSE_MAX);
+    for (uint32_t i = 0; !storm->stop; i++) {
+        const struct wvu_request request = {.version = WVU_PROTOCOL_VERSION,
+                                            .size = sizeof request,
+                                            .command = commands[i % NT_ARRAY(commands)]};
+        memcpy(input, &request, sizeof request);
+        if (nt_connect("\\WVUCommand", NULL, 0, &client) != STATUS_SUCCESS)
+            break;
+        (void)nt_send_message(client, input, sizeof request, output, WVU_RESPONSE_MAX, &returned);
+        nt_disconnect(client);
+    }
+    nt_user_free(input);
+    nt_user_free(output);
 }
 
 static void start_producers(struct storm *storm, struct nt_runner **runners)
@@ -100,6 +144,8 @@ static void unload_in_storm(const char *path, uint32_t scale)
         struct nt_runner *runners[PRODUCERS];
         struct nt_driver *driver = nt_must_load(path);
         struct nt_reader_thread *thread = i % 2 == 0 ? nt_reader_thread_start(&stream) : NULL;
+        struct nt_runner *threads = nt_run_thread("threads", NULL, produce_threads, &storm);
+        struct nt_runner *commands = nt_run_thread("commands", NULL, command, &storm);
         start_producers(&storm, runners);
         const struct timespec while_it_storms = {.tv_nsec = 3000000 + (i * 7919 % 11) * 1000000};
         nanosleep(&while_it_storms, NULL);
@@ -108,6 +154,8 @@ static void unload_in_storm(const char *path, uint32_t scale)
         uint64_t took = (nt_now() - begun) / NT_MS;
         storm.stop = true;
         join_producers(runners);
+        nt_join_thread(threads);
+        nt_join_thread(commands);
         if (thread != NULL)
             nt_reader_thread_stop(thread);
         nt_require(took < 15000, "unload took %llu ms", (unsigned long long)took);
