@@ -264,21 +264,30 @@ void ctl_json_time(struct ctl_out *out, int64_t ticks)
 
 /* ---- numbers for people ---------------------------------------------------------------------------- */
 
+/* "2 h 5 min", and "2 h" alone when it is just that. */
+static void put_two(char buffer[CTL_WORDS_MAX], uint64_t number, const char *unit, uint64_t rest,
+                    const char *smaller)
+{
+    if (rest != 0)
+        (void)snprintf(buffer, CTL_WORDS_MAX, "%" PRIu64 " %s %" PRIu64 " %s", number, unit, rest,
+                       smaller);
+    else
+        (void)snprintf(buffer, CTL_WORDS_MAX, "%" PRIu64 " %s", number, unit);
+}
+
 const char *ctl_duration(uint64_t ns, char buffer[CTL_WORDS_MAX])
 {
     uint64_t seconds = ns / 1000000000u;
     uint64_t minutes = seconds / 60;
     uint64_t hours = minutes / 60;
     if (minutes == 0)
-        (void)snprintf(buffer, CTL_WORDS_MAX, "%" PRIu64 " s", seconds);
+        put_two(buffer, seconds, "s", 0, "");
     else if (hours == 0)
-        (void)snprintf(buffer, CTL_WORDS_MAX, "%" PRIu64 " min %" PRIu64 " s", minutes,
-                       seconds % 60);
+        put_two(buffer, minutes, "min", seconds % 60, "s");
     else if (hours < 48)
-        (void)snprintf(buffer, CTL_WORDS_MAX, "%" PRIu64 " h %" PRIu64 " min", hours, minutes % 60);
+        put_two(buffer, hours, "h", minutes % 60, "min");
     else
-        (void)snprintf(buffer, CTL_WORDS_MAX, "%" PRIu64 " days %" PRIu64 " h", hours / 24,
-                       hours % 24);
+        put_two(buffer, hours / 24, "days", hours % 24, "h");
     return buffer;
 }
 

@@ -346,6 +346,13 @@ def test_probes_for_people(session):
         check(line[end - 1].isdigit() and line[end] == " ", f"{line!r} is not aligned with\n{lines[0]!r}")
 
 
+def test_intervals_for_people(session):
+    for seconds, text in ((1, "1 s"), (59, "59 s"), (60, "1 min"), (61, "1 min 1 s"), (3600, "1 h"), (86400, "24 h"),
+                          (7260, "2 h 1 min"), (172800, "2 days"), (176400, "2 days 1 h")):
+        output, _ = session.run(session.sensor({ENUMERATE: probe("P", interval=seconds * 10**9)}), "probes")
+        equal(rows(output)[1][-1], text, f"{seconds} seconds")
+
+
 def test_many_settings_are_broken_into_lines(session):
     settings = "\n".join(f"setting-number-{n}=on" for n in range(12))
     text, _ = session.run(session.sensor({ENUMERATE: probe("Registry", configuration=settings)}), "probes")
