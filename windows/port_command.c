@@ -116,8 +116,8 @@ static NTSTATUS exchange_message(struct wvu_port_command *port, const void *inpu
     NTSTATUS status = WVU_STATUS_NO_MEMORY;
     void *response = wvu_os_alloc(capacity, COMMAND_TAG);
     if (response != NULL)
-        status = answer(port, request, copied, input_size, input, response, capacity, output,
-                        returned);
+        status =
+            answer(port, request, copied, input_size, input, response, capacity, output, returned);
     wvu_os_free(response, COMMAND_TAG);
     wvu_os_free(request, COMMAND_TAG);
     return status;
