@@ -49,7 +49,7 @@ struct wvu_verdict {
 struct wvu_filter_denied {
     const char *path; /* UTF-8, as in the rule */
     uint32_t deny;    /* enum wvu_filter_deny */
-    bool only_path;   /* the file alone decides: the rule has no other condition, no earlier deny rule
+    bool only_path; /* the file alone decides: the rule has no other condition, no earlier deny rule
                          can decide first, and no protect rule can hold for it */
     const char *rule; /* its name */
 };
