@@ -755,6 +755,7 @@ static void lost_posts(const char *path, uint32_t scale)
 {
     (void)scale;
     nt_quick_parameters();
+    nt_registry_set_number(NT_PARAMETERS, "SendTimeoutMs", 600000); /* time is made to pass */
     struct world *world = open_world(path);
     struct nt_registry_key *key = nt_key_new(REGISTRY "\\Kept");
     struct nt_key_plan plan = {.operation = NT_KEY_DELETE, .key = key};
@@ -777,6 +778,34 @@ static void lost_posts(const char *path, uint32_t scale)
     expected.key = REGISTRY "\\Kept";
     nt_advance_uptime(UINT64_C(61000000000));
     expect(world, "an abandoned place", &plan, &expected);
+    nt_key_free(key);
+    close_world(world);
+}
+
+/* While one operation takes very long, all places are taken, and its own is given to another. */
+static void take_all_places(void *context)
+{
+    struct world *world = context;
+    struct nt_registry_key *key = nt_key_new(REGISTRY "\\Other");
+    for (uint32_t i = 0; i < KEPT_MAX - 1; i++)
+        delete_without_post(world, key);
+    nt_advance_uptime(UINT64_C(61000000000));
+    delete_without_post(world, key);
+    nt_key_free(key);
+}
+
+static void late_post(const char *path, uint32_t scale)
+{
+    (void)scale;
+    nt_quick_parameters();
+    nt_registry_set_number(NT_PARAMETERS, "SendTimeoutMs", 600000); /* time is made to pass */
+    struct world *world = open_world(path);
+    struct nt_registry_key *key = nt_key_new(REGISTRY "\\Late");
+    const struct nt_key_plan plan = {
+        .operation = NT_KEY_DELETE, .key = key, .meanwhile = take_all_places, .context = world};
+    struct expectation expected = nothing_but(WVU_EVENT_RegDeleteKeyInfo, STATUS_SUCCESS);
+    expected.object = key; /* and no path, above all not another key's */
+    expect(world, "a place that was given to another", &plan, &expected);
     nt_key_free(key);
     close_world(world);
 }
@@ -1064,6 +1093,7 @@ static const struct scenario scenarios[] = {
     {"registry-old", old_kernels, 1, 60, "kernels that lack routines of the configuration manager"},
     {"registry-altitude", altitudes, 1, 60, "the altitude is the registry's; one that is taken"},
     {"registry-no-post", lost_posts, 1, 60, "post-notifications that never come"},
+    {"registry-late-post", late_post, 1, 60, "a post-notification that comes too late"},
     {"registry-restart", restart_between, 20, 60, "the probe restarts in the middle of operations"},
     {"registry-toggled", toggled, 5, 120, "operations on many threads while the probe is switched"},
     {"registry-flood", flood, 200000, 280,
