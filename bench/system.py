@@ -80,8 +80,19 @@ def spawn(program, workers, count, rate=0, out=None, first=1, arguments=()):
 # ---- watchers ---------------------------------------------------------------------------------------------
 
 
+def write_rules(path):
+    """A hundred rules that decide nothing, so that each is looked at for each process."""
+    with open(path, "w") as file:
+        for i in range(25):
+            file.write(f"exclude event=ImageLoad image-prefix=/opt/nothing-{i}/\n"
+                       f"exclude image-suffix=/nobody-{i}\n"
+                       f"exclude parent=/usr/local/bin/none-{i} user={10000 + i}\n"
+                       f"deny image=/opt/denied/{i} mode=enforce\n")
+    return path
+
+
 class Ours:
-    """The whole project: wvud, and ntfltmgr that writes JSON to a file."""
+    """The whole project: wvud with all its probes and a hundred rules, and ntfltmgr that writes JSON to a file."""
 
     name = "winvirtue"
 
@@ -94,7 +105,8 @@ class Ours:
         return e2e.why_not_traceable()
 
     def start(self, directory, stdout=None):
-        self.sensor = self.session.sensor()
+        rules = write_rules(os.path.join(self.session.directory, "bench-rules.conf"))
+        self.sensor = self.session.sensor(FilterFile=rules)
         self.reader = self.session.reader(self.sensor, stdout=stdout)
         self.path = self.reader.output_path
         if stdout is None:

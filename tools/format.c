@@ -231,7 +231,6 @@ static const struct line lines[] = {
     {WVU_EVENT_ThreadCreate,
      GREEN,
      {{"thread=", "ThreadId"},
-      {"name=", "ThreadName"},
       {"start=", "Win32StartAddress"},
       {"by=", "CreatorProcessId"},
       {"remote=", "Remote"}}},

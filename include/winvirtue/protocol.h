@@ -397,7 +397,7 @@ struct wvu_thread_create {
     uint32_t creator_thread_id;
     uint32_t is_start_address_valid;
     uint32_t remote; /* 1: another process made it */
-    struct wvu_text thread_name;
+    uint32_t reserved;
 };
 
 struct wvu_thread_destroy {
@@ -515,7 +515,7 @@ WVU_LAYOUT(struct wvu_sensor_start, 136);
 WVU_LAYOUT(struct wvu_sensor_stop, 112);
 WVU_LAYOUT(struct wvu_probe_state_changed, 104);
 WVU_LAYOUT(struct wvu_events_lost, 112);
-WVU_LAYOUT(struct wvu_thread_create, 128);
+WVU_LAYOUT(struct wvu_thread_create, 120);
 WVU_LAYOUT(struct wvu_thread_destroy, 80);
 WVU_LAYOUT(struct wvu_process_list_validation_failed, 120);
 WVU_LAYOUT(struct wvu_reg_query_value_key_info, 176);

@@ -70,12 +70,11 @@ static void threads(void **state)
     create->creator_process_key = 0x10;
     create->creator_thread_id = 4001;
     create->remote = 1;
-    TEXT(create->thread_name, "worker");
     expect("ThreadCreate",
            ",\"ThreadId\":4246,\"Win32StartAddress\":\"0x7ff6a1b20000\","
            "\"StartAddress\":\"0x7ffabc\",\"IsStartAddressValid\":true,\"CreatorProcessId\":4000,"
            "\"CreatorProcessKey\":\"0x0000000000000010\",\"CreatorThreadId\":4001,"
-           "\"Remote\":true,\"ThreadName\":\"worker\"");
+           "\"Remote\":true");
     create = begin(WVU_EVENT_ThreadCreate, sizeof *create, 0);
     create->record.present = WVU_PRESENT(wvu_thread_create, ThreadId) |
                              WVU_PRESENT(wvu_thread_create, IsStartAddressValid) |
