@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -155,7 +156,8 @@ class Sensor:
             self.events.append(json.loads(line))
 
     def wait_for_state(self, wanted):
-        for _ in range(10_000_000):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             operations, filtered = map(int, self.ask("state").split())
             if wanted(operations, filtered):
                 return
