@@ -15,6 +15,7 @@
 
 #include <string.h>
 
+#include "atomic.h"
 #include "filter_match.h"
 #include "filter_text.h"
 
@@ -83,6 +84,7 @@ struct wvu_filter {
     uint16_t *use_rules; /* rules, by condition */
     uint32_t parents;
     uint16_t parent[WVU_FILTER_PARENTS_MAX]; /* condition of each bit of as_parent */
+    uint64_t tag;                            /* above the bits of as_parent; never 0 */
 };
 
 /* ---- memory --------------------------------------------------------------------------------- */
@@ -240,6 +242,8 @@ void wvu_filter_judge(const struct wvu_filter *filter, const struct wvu_subject 
 {
     struct judgement judgement;
     uint32_t undecided = filter->events;
+    bool is_ours = (subject->parent_matches & ~WVU_FILTER_PARENT_BITS) == filter->tag;
+    uint64_t parent_matches = is_ours ? subject->parent_matches & WVU_FILTER_PARENT_BITS : 0;
 
     begin_judgement(&judgement, filter);
     if (subject->image != NULL && subject->image_size != 0 && (subject->unit == 2) == filter->utf16)
@@ -249,14 +253,14 @@ void wvu_filter_judge(const struct wvu_filter *filter, const struct wvu_subject 
     memset(verdict, 0, sizeof *verdict);
     verdict->wanted = WVU_WANTED_ALL;
     for (uint32_t i = 0; i < filter->count; i++) {
-        if (holds(&judgement, i, subject->parent_matches))
+        if (holds(&judgement, i, parent_matches))
             apply(&filter->rules[i], &undecided, verdict);
     }
     if (!filter->includes)
         verdict->wanted &= ~undecided;
     for (uint32_t i = 0; i < filter->parents; i++) {
         if (is_met(&judgement, filter->parent[i]))
-            verdict->as_parent |= UINT64_C(1) << i;
+            verdict->as_parent |= filter->tag | UINT64_C(1) << i;
     }
 }
 
@@ -413,7 +417,7 @@ static wvu_status add_parent(struct maker *maker, uint32_t condition, uint64_t *
     if (i == WVU_FILTER_PARENTS_MAX)
         return wvu_rule_refuse(
             &maker->reader, maker->line,
-            "there are too many different conditions on parents; 64 are the most");
+            "there are too many different conditions on parents; 48 are the most");
     if (i == filter->parents)
         filter->parent[filter->parents++] = (uint16_t)condition;
     *parents |= UINT64_C(1) << i;
@@ -622,6 +626,13 @@ static void say(char *reason, const char *text)
     wvu_build_text(&builder, text);
 }
 
+/* Another one than that of the filters before; 65,535 filters must be made before one comes again. */
+static uint64_t next_tag(void)
+{
+    static uint64_t made;
+    return (wvu_add64_relaxed(&made, 1) % 0xFFFF + 1) << WVU_FILTER_PARENTS_MAX;
+}
+
 wvu_status wvu_filter_create(const char *text, size_t length, const struct wvu_filter_host *host,
                              struct wvu_filter **filter, char *reason)
 {
@@ -638,6 +649,7 @@ wvu_status wvu_filter_create(const char *text, size_t length, const struct wvu_f
     maker.filter = begin(text, length, host, &maker.reader.text);
     if (maker.filter == NULL)
         goto done;
+    maker.filter->tag = next_tag();
     maker.spelling_size = length + SPELLING_ROOM;
     maker.spelling = wvu_os_alloc(maker.spelling_size, TAG);
     if (maker.spelling == NULL)

@@ -15,7 +15,9 @@
 
 #define WVU_FILTER_TEXT_MAX    (WVU_REQUEST_MAX - 64u) /* bytes of all rules together */
 #define WVU_FILTER_RULES_MAX   1024u
-#define WVU_FILTER_PARENTS_MAX 64u /* different conditions on the parent's image */
+#define WVU_FILTER_PARENTS_MAX 48u /* different conditions on the parent's image */
+/* The bits of wvu_verdict.as_parent that stand for these; those above name the filter they are from. */
+#define WVU_FILTER_PARENT_BITS ((UINT64_C(1) << WVU_FILTER_PARENTS_MAX) - 1)
 #define WVU_FILTER_NAME_MAX    64u /* bytes of a rule's name, with the NUL */
 
 /* Bit wvu_event_index(type): events of that type are wanted. */
@@ -31,9 +33,11 @@ struct wvu_subject {
     uint32_t image_size; /* bytes */
     uint16_t unit;       /* 1: bytes, 2: UTF-16 */
     bool has_user;
-    uint32_t user_id;        /* Linux */
-    const char *user_sid;    /* Windows: text, ASCII; NULL: not known */
-    uint64_t parent_matches; /* verdict.as_parent of the parent; 0: not known, or none */
+    uint32_t user_id;     /* Linux */
+    const char *user_sid; /* Windows: text, ASCII; NULL: not known */
+    /* verdict.as_parent of the parent; 0: not known, or none. From another filter it counts as none: while
+     * one filter takes the place of another, a parent may not be judged anew yet. */
+    uint64_t parent_matches;
 };
 
 struct wvu_verdict {
