@@ -67,13 +67,22 @@ static void check_reason(const char *reason)
         require(wvu_utf8_next(&rest, &character) && character >= 0x20);
 }
 
+/* The bits of as_parent that stand for conditions; others may differ from filter to filter. */
+#define PARENT_BITS (((UINT64_C(1) << (WVU_FILTER_PARENTS_MAX - 1)) << 1) - 1)
+
+/* A process whose parent ran the same program. */
 static struct wvu_verdict judge(const struct wvu_filter *filter, const struct wvu_subject *subject)
 {
+    struct wvu_subject child = *subject;
     struct wvu_verdict verdict;
     wvu_filter_judge(filter, subject, &verdict);
+    child.parent_matches = verdict.as_parent;
+    wvu_filter_judge(filter, &child, &verdict);
+    require(verdict.as_parent == child.parent_matches);
     require(verdict.deny <= WVU_DENY_ENFORCE);
     require(memchr(verdict.rule, '\0', sizeof verdict.rule) != NULL);
     require((verdict.deny != WVU_DENY_NONE) == (verdict.rule[0] != '\0'));
+    verdict.as_parent &= PARENT_BITS;
     return verdict;
 }
 
@@ -124,8 +133,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                         .unit = host.utf16 ? 2 : 1,
                                         .has_user = (data[0] & 8) != 0,
                                         .user_id = data[0],
-                                        .user_sid = (data[0] & 16) != 0 ? "S-1-5-18" : NULL,
-                                        .parent_matches = data[0] * UINT64_C(0x0101010101010101)};
+                                        .user_sid = (data[0] & 16) != 0 ? "S-1-5-18" : NULL};
     const char *text = (const char *)data + 2 + data[1];
     const size_t length = size - 2 - data[1];
     struct wvu_filter *filter;
