@@ -442,7 +442,7 @@ static void check_identity(void)
                (unsigned long long)now.in_flight);
 }
 
-/* A probe that runs by itself now and then has some for a moment. */
+/* A request that is just being answered has one for a moment. */
 static bool has_blocks(void *count)
 {
     return nt_pool_blocks() == *(const size_t *)count;
@@ -474,6 +474,8 @@ static void switching(const char *path, uint32_t scale)
     struct nt_driver *driver = nt_must_load(path);
     struct nt_process *before = nt_become_reader();
     struct nt_reader_thread *reader = nt_reader_thread_start(&stream);
+    /* It keeps what it told from its first run on, half a minute after the start. */
+    nt_must_control(WVU_COMMAND_DISABLE_PROBE, "ProcessListValidation", NULL);
     nt_must_control(WVU_COMMAND_DISABLE_PROBE, "ImageLoad", NULL);
     nt_must_control(WVU_COMMAND_ENABLE_PROBE, "ImageLoad", NULL);
     size_t blocks = nt_pool_blocks();
