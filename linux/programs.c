@@ -424,11 +424,10 @@ static struct bpf_link *attach_walk_over(const struct wvu_programs *programs, ui
         uint32_t pid_fd;
         uint32_t reserved;
     } task = {.pid = pid};
-    struct bpf_iter_attach_opts options = {
-        .sz = sizeof options,
-        .link_info = (union bpf_iter_link_info *)(void *)&task,
-        .link_info_len = sizeof task,
-    };
+    /* Zeroes all of it, as libbpf demands: an initializer would leave the padding as it was. */
+    DECLARE_LIBBPF_OPTS(bpf_iter_attach_opts, options,
+                        .link_info = (union bpf_iter_link_info *)(void *)&task,
+                        .link_info_len = sizeof task);
     return bpf_program__attach_iter(programs->skeleton->progs.wvu_each_task, &options);
 }
 

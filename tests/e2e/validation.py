@@ -23,6 +23,7 @@ class Scene:
         e2e.equal(self.client.of_probe(control.CONFIGURE, NAME, b"repeat-interval=1").status, control.OK,
                   "the status of the configuration")
         self.known = set()
+        self.sees_processes = "Probes" not in settings
         self.wait_for_runs(1)
         # Some kernels keep a process of their own making out of their list: that is for this machine to explain.
         self.known = {event["ProcessId"] for event in self.reports()}
@@ -31,9 +32,11 @@ class Scene:
         return self.client.probes()[NAME].operations
 
     def wait_for_runs(self, count):
-        """So many whole runs from now on."""
+        """So many whole runs from now on, and the reader has written what they told."""
         goal = self.runs() + count + 1
         e2e.wait_until(lambda: self.runs() >= goal, f"{count} comparisons")
+        if self.sees_processes:
+            self.session.mark(self.reader)
 
     def reports(self, pid=None):
         return [event for event in self.reader.events()
