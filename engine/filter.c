@@ -598,6 +598,10 @@ static struct wvu_filter *begin(const char *text, size_t length, const struct wv
     blank.rules = take(&blank, rules * sizeof(struct rule));
     blank.text = take(&blank, length + 1);
     *words = take(&blank, length + 1);
+    if (filter == NULL || blank.rules == NULL || blank.text == NULL || *words == NULL) {
+        wvu_filter_destroy(&blank);
+        return NULL;
+    }
     if (length != 0) {
         memcpy(blank.text, text, length);
         memcpy(*words, text, length);

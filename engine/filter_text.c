@@ -104,14 +104,16 @@ static void build_shown(struct wvu_builder *builder, const struct wvu_word *word
             wvu_build_text(builder, "...");
             return;
         }
-        if (wvu_utf8_next(&rest, &code)) {
-            character.length = (size_t)(rest.text - character.text);
-            wvu_build_word(builder, &character);
-        } else {
-            wvu_build_text(builder, "?");
+        if (!wvu_utf8_next(&rest, &code)) {
+            code = 0;
             rest.text++;
             rest.length--;
         }
+        character.length = (size_t)(rest.text - character.text);
+        if (code >= 0x20 && code != 0x7F)
+            wvu_build_word(builder, &character);
+        else
+            wvu_build_text(builder, "?"); /* a tab in quotes, or no UTF-8 */
     }
 }
 

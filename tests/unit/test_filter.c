@@ -231,6 +231,7 @@ static const struct {
      "bytes "
      "are the most"},
     {"deny image=/a name=\xFFx", "line 1: '?x' is not UTF-8, as names must be"},
+    {"deny image=/a name=\"\t\xFFx\"", "line 1: '??x' is not UTF-8, as names must be"},
     {"exclude user=root", "line 1: 'root' " UID},
     {"exclude user=-1", "line 1: '-1' " UID},
     {"exclude user=S-1-5-18", "line 1: 'S-1-5-18' " UID},
