@@ -286,7 +286,7 @@ void nt_object_drop(struct nt_object *object);         /* the kernel's reference
 struct nt_object *nt_object_find(const void *address); /* NULL: no object there */
 /* For a routine that was given one by the driver: must be of the type, and alive. */
 struct nt_object *nt_object_check(const void *address, enum nt_type type);
-void nt_object_take(struct nt_object *object); /* a reference of the driver's */
+void nt_object_take(struct nt_object *object);        /* a reference of the driver's */
 void nt_object_take_locked(struct nt_object *object); /* nt_lock is held */
 int64_t nt_object_give_back(const void *address);
 bool nt_is_object(uintptr_t address);

@@ -100,8 +100,8 @@ struct nt_process_plan {
     const UNICODE_STRING *command_line;    /* NULL: none */
     bool no_file_object;
     bool subsystem;
-    bool threadless;       /* the system's list has it without a thread */
-    uint32_t hidden;       /* NT_HIDDEN_...: what somebody has taken it out of */
+    bool threadless; /* the system's list has it without a thread */
+    uint32_t hidden; /* NT_HIDDEN_...: what somebody has taken it out of */
     NTSTATUS creation_status;
     bool may_be_denied; /* the driver may set CreationStatus to STATUS_ACCESS_DENIED */
     bool critical;      /* the system ends with it */

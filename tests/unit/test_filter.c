@@ -246,8 +246,7 @@ static const struct {
     {"#\n# \x01", "line 2: there is a control character; is this a text?"},
     {"include\n\x7f"
      "ELF",
-     "line 2: '\x7f"
-     "ELF' is not an action; there are include, exclude, deny, protect, default"},
+     "line 2: '?ELF' is not an action; there are include, exclude, deny, protect, default"},
     {"\xEF\xBB\xBFinclude\n\xEF\xBB\xBFinclude",
      "line 2: '\xEF\xBB\xBFinclude' is not an action; there are include, exclude, deny, protect, "
      "default"},
