@@ -417,7 +417,7 @@ struct load {
 
 static void produce(void *context)
 {
-    const struct timespec pause = {.tv_nsec = 200000}; /* the machine is for the commands, too */
+    const struct timespec pause = {.tv_nsec = 1000000}; /* the machine is for the commands, too */
     struct load *load = context;
     struct nt_actor *actor = nt_truth_cast(load->truth, NT_PLAIN);
     while (!load->stop) {

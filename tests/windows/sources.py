@@ -3,6 +3,7 @@
 
     tests/windows/sources.py [NAME]...     all tests, or those whose names contain a word
 """
+import concurrent.futures
 import os
 import re
 import shutil
@@ -339,20 +340,25 @@ def target_arguments(target="x86_64-w64-mingw32"):
 def test_clang_analyzer_finds_nothing():
     if not os.path.isdir(DDK):
         raise Skip("the MinGW-w64 headers are not installed")
-    for debug in ([], ["-DWVU_DEBUG"]):
-        for path in driver_files() if not debug else ["windows/driver.c"]:
-            done = subprocess.run(
-                target_arguments() + debug + ["-D_AMD64_", "--analyze", "-Xclang", "-analyzer-output=text",
-                                              "-Xclang", "-analyzer-werror", "-o", os.devnull, path],
-                cwd=ROOT, capture_output=True, text=True)
-            equal(done.returncode, 0, f"clang --analyze {path}:\n{done.stderr}")
+    def analyze(path, *macros):
+        done = subprocess.run(
+            target_arguments() + [*macros, "-D_AMD64_", "--analyze", "-Xclang", "-analyzer-output=text",
+                                  "-Xclang", "-analyzer-werror", "-o", os.devnull, path],
+            cwd=ROOT, capture_output=True, text=True)
+        equal(done.returncode, 0, f"clang --analyze {path}:\n{done.stderr}")
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = [pool.submit(analyze, path) for path in driver_files()]
+        runs.append(pool.submit(analyze, "windows/driver.c", "-DWVU_DEBUG"))
+        for one in runs:
+            one.result()
 
 
 def test_cppcheck_finds_nothing():
     if not shutil.which("cppcheck"):
         raise Skip("cppcheck is not installed")
     done = subprocess.run(
-        ["cppcheck", "--quiet", "--std=c11", "--platform=win64", "--error-exitcode=1", "--inline-suppr",
+        ["cppcheck", "--quiet", f"-j{os.cpu_count()}", "--std=c11", "--platform=win64", "--error-exitcode=1", "--inline-suppr",
          "--enable=warning,performance,portability", "--suppress=missingIncludeSystem",
          "-D__MINGW32__", "-D_WIN64", "-D__x86_64__", "-D__clang__", "-U__aarch64__", "-U_MSC_VER",
          "-UWVU_SIMULATED", "-U_M_ARM64", "-Iinclude", "-Iengine", "-Iwindows"] + driver_files(),

@@ -62,11 +62,16 @@ class Machine:
 
     def wine_command(self, *arguments, **options):
         """Runs a program to its end; returns status and output. What drivers log goes to self.log."""
-        with open(self.log, "a") as log:
-            done = subprocess.run([self.wine, *arguments], env=self.environment, cwd=self.work,
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
-                                  timeout=TIMEOUT, **options)
-        return done.returncode, done.stdout.decode("utf-8", "replace")
+        for _ in range(3):
+            with open(self.log, "a") as log:
+                done = subprocess.run([self.wine, *arguments], env=self.environment, cwd=self.work,
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                                      timeout=TIMEOUT, **options)
+            output = done.stdout.decode("utf-8", "replace")
+            # A busy Wine now and then does not start a program at all; nothing of ours has run then.
+            if "ShellExecuteEx failed: Internal error" not in output:
+                break
+        return done.returncode, output
 
     def start(self, *arguments, output):
         with open(self.log, "a") as log, open(output, "wb") as file:
