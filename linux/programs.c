@@ -424,10 +424,11 @@ static struct bpf_link *attach_walk_over(const struct wvu_programs *programs, ui
         uint32_t pid_fd;
         uint32_t reserved;
     } task = {.pid = pid};
-    /* Zeroes all of it, as libbpf demands: an initializer would leave the padding as it was. */
-    DECLARE_LIBBPF_OPTS(bpf_iter_attach_opts, options,
-                        .link_info = (union bpf_iter_link_info *)(void *)&task,
-                        .link_info_len = sizeof task);
+    struct bpf_iter_attach_opts options;
+    memset(&options, 0, sizeof options); /* the padding, too: libbpf looks at it */
+    options.sz = sizeof options;
+    options.link_info = (union bpf_iter_link_info *)(void *)&task;
+    options.link_info_len = sizeof task;
     return bpf_program__attach_iter(programs->skeleton->progs.wvu_each_task, &options);
 }
 
