@@ -105,19 +105,10 @@ void wvu_probe_count_loss(struct wvu_probe *probe, uint16_t cause, uint16_t type
 
 /* ---- names ------------------------------------------------------------------------------------- */
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 bool wvu_probe_is_named(const struct wvu_probe_definition *definition, const char *name)
 {
-    const char *own = definition->name;
-    while (*own != '\0' && lower(*own) == lower(*name)) {
-        own++;
-        name++;
-    }
-    return lower(*own) == lower(*name);
+    const struct wvu_word word = {name, strlen(name)};
+    return wvu_word_is(&word, definition->name);
 }
 
 static void say(char *reason, const char *text)
