@@ -20,7 +20,7 @@ import peers  # noqa: E402  (found through the path above)
 import report  # noqa: E402
 import system  # noqa: E402
 
-PARTS = ("micro", "spawn-rate", "blast", "curve", "delay", "idle", "peers")
+PARTS = ("micro", "spawn-rate", "additions", "blast", "curve", "delay", "idle", "peers")
 
 
 def parse_arguments():
@@ -118,6 +118,8 @@ def measure(part, options, session):
     if part == "spawn-rate":
         return {"spawn_rate": system.spawn_rate(system.Ours(session), pairs_of(options),
                                                 seconds_of(options))}
+    if part == "additions":
+        return {"additions": system.additions(session, pairs_of(options), seconds_of(options))}
     if part == "blast":
         return {"blast": [system.blast(session, 5000 if quick else 50000)
                           for _ in range(2 if quick else 5)]}

@@ -149,6 +149,17 @@ def table_of_watchers(results):
     return table
 
 
+def table_of_additions(results):
+    table = Table("load", "what is on", "spawn rate with / without", "us of its own a process")
+    for load, rounds in results.get("additions", {}).items():
+        for what, name in (("least", "probes for processes and images"), ("all", "all probes, 100 rules")):
+            ratios = [entry[what] / entry["off"] for entry in rounds]
+            costs = [entry[what + "_cpu"] / entry["count"] * 1e6 for entry in rounds]
+            ratio = median([entry[what] for entry in rounds]) / median([entry["off"] for entry in rounds])
+            table.add(load, name, f"{ratio:.3f} (rounds: {spread(ratios, 2)})", spread(costs))
+    return table
+
+
 def table_of_micro(results):
     table = Table("what", "how", "median [least - most]", "unit")
     for entry in results.get("micro", []):
@@ -195,6 +206,9 @@ def report(results):
          f"{results.get('file_system', '-')}.", table)]
     if all_watchers(results):
         sections.append(("Spawn rate with / without, ratio of medians [each pair]:", table_of_watchers(results)))
+    if "additions" in results:
+        sections.append(("What filters and further probes add, in the same interleaved rounds:",
+                         table_of_additions(results)))
     if "curve" in results:
         sections.append(("Processor time and losses at fixed rates:", table_of_curve(results)))
     if "delay_apart" in results:

@@ -5,6 +5,8 @@
     processor     time of all threads of wvud and ntfltmgr (the kernel's nanoseconds, /proc/PID/schedstat)
     completeness  every process of a blast, compared with what the spawner wrote down
     delay         from the kernel's time of an event to its line at the reader's standard output
+    additions     the spawn rate and processor time again, in turns: without us, with the probes for processes and
+                  images alone, and with all probes and a hundred rules
     curve         processor time and losses at fixed rates of starts
     memory        resident memory of wvud at start, and after a million events
     idle          how often the threads of wvud and ntfltmgr run in ten seconds in which nothing happens
@@ -92,12 +94,14 @@ def write_rules(path):
 
 
 class Ours:
-    """The whole project: wvud with all its probes and a hundred rules, and ntfltmgr that writes JSON to a file."""
+    """The whole project: wvud with all its probes and a hundred rules, and ntfltmgr that writes JSON to a file.
+    `least`: only the probes for processes and images, and no rules."""
 
     name = "winvirtue"
 
-    def __init__(self, session):
+    def __init__(self, session, least=False):
         self.session = session
+        self.least = least
         self.sensor = self.reader = self.path = None
         self.marks = 0
 
@@ -105,8 +109,11 @@ class Ours:
         return e2e.why_not_traceable()
 
     def start(self, directory, stdout=None):
-        rules = write_rules(os.path.join(self.session.directory, "bench-rules.conf"))
-        self.sensor = self.session.sensor(FilterFile=rules)
+        if self.least:
+            self.sensor = self.session.sensor(Probes="ProcessCreate, ImageLoad")
+        else:
+            rules = write_rules(os.path.join(self.session.directory, "bench-rules.conf"))
+            self.sensor = self.session.sensor(FilterFile=rules)
         self.reader = self.session.reader(self.sensor, stdout=stdout)
         self.path = self.reader.output_path
         if stdout is None:
@@ -157,29 +164,40 @@ def canary():
 # ---- spawn rate -------------------------------------------------------------------------------------------
 
 
+def count_of(load, seconds):
+    return max(200, int(LOADS[load][2] * seconds))
+
+
+def watched(watcher, load, count):
+    """(processes a second, seconds of the watcher's own)"""
+    program, workers, _ = LOADS[load]
+    with tempfile.TemporaryDirectory(prefix="wvu-bench.") as directory:
+        watcher.start(directory)
+        try:
+            before = processor_time(watcher.pids())
+            rate = spawn(program, workers, count)
+            if isinstance(watcher, Ours):
+                watcher.mark()
+            own = processor_time(watcher.pids()) - before
+        finally:
+            watcher.stop()
+        if isinstance(watcher, Ours):
+            os.unlink(watcher.path)
+    return rate, own
+
+
 def measure_pairs(watcher, load, pairs, seconds):
     """[{"off": rate, "on": rate, "cpu": seconds, "load": average}]; the order alternates."""
-    program, workers, rate = LOADS[load]
-    count = max(200, int(rate * seconds))
+    program, workers, _ = LOADS[load]
+    count = count_of(load, seconds)
     results = []
     for pair in range(pairs):
         result = {"order": "off-on" if pair % 2 == 0 else "on-off", "count": count}
         for phase in result["order"].split("-"):
             if phase == "off":
                 result["off"] = spawn(program, workers, count)
-                continue
-            with tempfile.TemporaryDirectory(prefix="wvu-bench.") as directory:
-                watcher.start(directory)
-                try:
-                    before = processor_time(watcher.pids())
-                    result["on"] = spawn(program, workers, count)
-                    if isinstance(watcher, Ours):
-                        watcher.mark()
-                    result["cpu"] = processor_time(watcher.pids()) - before
-                finally:
-                    watcher.stop()
-                if isinstance(watcher, Ours):
-                    os.unlink(watcher.path)
+            else:
+                result["on"], result["cpu"] = watched(watcher, load, count)
         result["load"] = load_average()
         results.append(result)
     return results
@@ -201,6 +219,29 @@ def spawn_rate(watcher, pairs, seconds, loads=tuple(LOADS)):
     finally:
         watcher.finish()
     return {"watcher": watcher.name, "pairs": results}
+
+
+def additions(session, rounds, seconds):
+    """{load: [{"count", "off": rate, "least": rate, "all": rate, "least_cpu": seconds, "all_cpu": seconds}]}. Who
+    comes first changes from round to round."""
+    results = {}
+    for load, (program, workers, _) in LOADS.items():
+        count = count_of(load, seconds)
+        results[load] = []
+        for number in range(rounds):
+            result = {"count": count}
+            order = ["off", "least", "all"]
+            for what in order[number % 3:] + order[:number % 3]:
+                if what == "off":
+                    result["off"] = spawn(program, workers, count)
+                else:
+                    watcher = Ours(session, least=what == "least")
+                    result[what], result[what + "_cpu"] = watched(watcher, load, count)
+            results[load].append(result)
+        middle = {what: statistics.median(result[what] for result in results[load])
+                  for what in ("off", "least", "all")}
+        log(f"  {load}: {middle['off']:.0f}, {middle['least']:.0f}, {middle['all']:.0f} a second")
+    return results
 
 
 # ---- completeness, processor time, curve -------------------------------------------------------------------

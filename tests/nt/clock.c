@@ -13,11 +13,16 @@
 static _Atomic int64_t offset;
 static _Atomic uint64_t advanced;
 
-uint64_t nt_now(void)
+uint64_t nt_real_time(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec + advanced;
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t nt_now(void)
+{
+    return nt_real_time() + advanced;
 }
 
 int64_t nt_system_time(void)

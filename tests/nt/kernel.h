@@ -298,7 +298,9 @@ struct nt_object *nt_handle_object(HANDLE handle); /* ends the process for a bad
 void nt_objects_check_leaks(void);
 
 /* ---- the rest -------------------------------------------------------------------------------- */
-uint64_t nt_now(void);        /* monotonic, ns */
+uint64_t nt_now(void); /* monotonic, ns */
+uint64_t
+nt_real_time(void); /* the same without what nt_advance_uptime added: how long something took */
 int64_t nt_system_time(void); /* 100 ns since 1601 */
 /* Deadline in ns of a time-out as NT has it; UINT64_MAX without one. */
 uint64_t nt_deadline(const int64_t *timeout);

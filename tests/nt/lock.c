@@ -186,7 +186,7 @@ static void spin(uint64_t *lock)
          expected = 0) {
         if (++tries % 64 != 0)
             continue;
-        uint64_t now = nt_now();
+        uint64_t now = nt_real_time();
         begun = begun != 0 ? begun : now;
         if (now - begun > SPIN_LIMIT_NS)
             nt_broken(NT_RULE_STUCK, "the spin lock %p is not let go, or was never initialised",

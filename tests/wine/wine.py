@@ -366,6 +366,7 @@ def test_stop_with_a_reader():
     machine.ensure("RUNNING")
     story = Story(50)
     with Reader("--no-reconnect") as reader:
+        reader.wait_for(lambda events: events, "the reader is connected")
         story.inject()
         machine.control("stop", "WinVirtUE", "STOPPED")
         reader.process.wait(TIMEOUT)
