@@ -6,7 +6,8 @@
  * spellings); filter_match.c keeps all patterns of a filter.
  *
  * Judging (any thread, nothing is locked or changed): the conditions that hold are found all at once, and each
- * tells the rules that need it. A rule that has all that it needs holds; those are gone through in order.
+ * tells the rules that need it. A rule that has all that it needs gets a bit, and only rules with a bit are
+ * looked at, in order: what is paid for are the rules that hold, not those that there are.
  *
  * Memory: a filter and everything of it stands in blocks that are freed together. It never changes once it is
  * made, so any number of threads may judge by it.
@@ -27,7 +28,7 @@
 /* At most 4 conditions of each rule are about the process itself; all others about its parent. */
 #define RULE_CONDITIONS 4u
 #define CONDITIONS_MAX  (RULE_CONDITIONS * WVU_FILTER_RULES_MAX + WVU_FILTER_PARENTS_MAX)
-#define WORDS_MAX       ((CONDITIONS_MAX + 63u) / 64u)
+#define WORDS(bits)     (((bits) + 63u) / 64u)
 
 struct block {
     struct block *next;
@@ -41,7 +42,7 @@ struct user {
     const char *sid; /* NULL: user_id counts */
     uint32_t user_id;
     uint32_t condition;
-    struct user *next;
+    struct user *next; /* while the filter is made; then they stand one after the other */
 };
 
 #define USER ((uint32_t)WVU_PATTERN_WAYS)
@@ -77,11 +78,14 @@ struct wvu_filter {
     struct rule *rules;
     uint32_t count; /* of rules, without `default` */
     uint8_t *needs; /* how many conditions each rule needs */
+    uint64_t *free; /* rules that need none: a bit each */
     struct wvu_pattern_table tables[WVU_PATTERN_WAYS];
     struct user *users;
+    uint32_t user_count;
     uint32_t conditions;
     uint32_t *uses;      /* where the rules begin that need a condition; one more for the end */
     uint16_t *use_rules; /* rules, by condition */
+    uint64_t *as_parent; /* by condition: its bit of wvu_verdict.as_parent, or 0 */
     uint32_t parents;
     uint16_t parent[WVU_FILTER_PARENTS_MAX]; /* condition of each bit of as_parent */
     uint64_t tag;                            /* above the bits of as_parent; never 0 */
@@ -128,39 +132,44 @@ void wvu_filter_destroy(struct wvu_filter *filter)
 /* What is found out about one process. */
 struct judgement {
     const struct wvu_filter *filter;
-    uint64_t met[WORDS_MAX];               /* conditions that hold: a bit each */
-    uint8_t missing[WVU_FILTER_RULES_MAX]; /* conditions that each rule still needs */
+    uint64_t met[WORDS(CONDITIONS_MAX)];         /* conditions that hold: a bit each */
+    uint64_t ready[WORDS(WVU_FILTER_RULES_MAX)]; /* rules with all conditions: a bit each */
+    uint8_t missing[WVU_FILTER_RULES_MAX];       /* conditions that each rule still needs */
+    uint64_t as_parent;
 };
 
 static void begin_judgement(struct judgement *judgement, const struct wvu_filter *filter)
 {
     judgement->filter = filter;
-    memset(judgement->met, 0, (filter->conditions + 63) / 64 * sizeof judgement->met[0]);
+    judgement->as_parent = 0;
+    memset(judgement->met, 0, WORDS(filter->conditions) * sizeof judgement->met[0]);
+    memcpy(judgement->ready, filter->free, WORDS(filter->count) * sizeof judgement->ready[0]);
     memcpy(judgement->missing, filter->needs, filter->count);
 }
 
-static inline bool is_met(const struct judgement *judgement, uint32_t condition)
+static inline bool has_bit(const uint64_t *words, uint32_t number)
 {
-    return (judgement->met[condition / 64] >> condition % 64 & 1) != 0;
+    return (words[number / 64] >> number % 64 & 1) != 0;
+}
+
+static inline void set_bit(uint64_t *words, uint32_t number)
+{
+    words[number / 64] |= UINT64_C(1) << number % 64;
 }
 
 static void meet(void *context, uint32_t condition)
 {
     struct judgement *judgement = context;
     const struct wvu_filter *filter = judgement->filter;
-    if (is_met(judgement, condition)) /* in another spelling */
+    if (has_bit(judgement->met, condition)) /* in another spelling */
         return;
-    judgement->met[condition / 64] |= UINT64_C(1) << condition % 64;
-    for (uint32_t i = filter->uses[condition]; i < filter->uses[condition + 1]; i++)
-        judgement->missing[filter->use_rules[i]]--;
-}
-
-static inline bool holds(const struct judgement *judgement, uint32_t rule, uint64_t parent_matches)
-{
-    if (judgement->missing[rule] != 0)
-        return false;
-    uint64_t parents = judgement->filter->rules[rule].parents;
-    return (parent_matches & parents) == parents;
+    set_bit(judgement->met, condition);
+    judgement->as_parent |= filter->as_parent[condition];
+    for (uint32_t i = filter->uses[condition]; i < filter->uses[condition + 1]; i++) {
+        uint32_t rule = filter->use_rules[i];
+        if (--judgement->missing[rule] == 0)
+            set_bit(judgement->ready, rule);
+    }
 }
 
 static inline char upper(char c)
@@ -192,11 +201,12 @@ static bool is_same_sid(const char *a, const char *b, size_t length)
 
 static void match_user(struct judgement *judgement, const struct wvu_subject *subject)
 {
-    const struct user *user = judgement->filter->users;
+    const struct wvu_filter *filter = judgement->filter;
     const char *sid = subject->user_sid;
-    size_t length = user != NULL && sid != NULL ? strlen(sid) : 0;
+    size_t length = filter->user_count != 0 && sid != NULL ? strlen(sid) : 0;
     uint64_t hash = length != 0 ? hash_sid(sid, length) : 0;
-    for (; user != NULL; user = user->next) {
+    for (uint32_t i = 0; i < filter->user_count; i++) {
+        const struct user *user = &filter->users[i];
         bool same = user->sid == NULL
                         ? subject->has_user && user->user_id == subject->user_id
                         : sid != NULL && user->length == length && user->hash == hash &&
@@ -237,11 +247,27 @@ static void apply(const struct rule *rule, uint32_t *undecided, struct wvu_verdi
     }
 }
 
+static void apply_ready(const struct judgement *judgement, uint64_t parent_matches,
+                        struct wvu_verdict *verdict)
+{
+    const struct wvu_filter *filter = judgement->filter;
+    uint32_t undecided = filter->events;
+    for (uint32_t word = 0; word < WORDS(filter->count); word++) {
+        uint64_t ready = judgement->ready[word];
+        for (uint32_t i = word * 64; ready != 0; i++, ready >>= 1) {
+            const struct rule *rule = &filter->rules[i];
+            if ((ready & 1) != 0 && (parent_matches & rule->parents) == rule->parents)
+                apply(rule, &undecided, verdict);
+        }
+    }
+    if (!filter->includes)
+        verdict->wanted &= ~undecided;
+}
+
 void wvu_filter_judge(const struct wvu_filter *filter, const struct wvu_subject *subject,
                       struct wvu_verdict *verdict)
 {
     struct judgement judgement;
-    uint32_t undecided = filter->events;
     bool is_ours = (subject->parent_matches & ~WVU_FILTER_PARENT_BITS) == filter->tag;
     uint64_t parent_matches = is_ours ? subject->parent_matches & WVU_FILTER_PARENT_BITS : 0;
 
@@ -252,16 +278,9 @@ void wvu_filter_judge(const struct wvu_filter *filter, const struct wvu_subject 
 
     memset(verdict, 0, sizeof *verdict);
     verdict->wanted = WVU_WANTED_ALL;
-    for (uint32_t i = 0; i < filter->count; i++) {
-        if (holds(&judgement, i, parent_matches))
-            apply(&filter->rules[i], &undecided, verdict);
-    }
-    if (!filter->includes)
-        verdict->wanted &= ~undecided;
-    for (uint32_t i = 0; i < filter->parents; i++) {
-        if (is_met(&judgement, filter->parent[i]))
-            verdict->as_parent |= filter->tag | UINT64_C(1) << i;
-    }
+    apply_ready(&judgement, parent_matches, verdict);
+    if (judgement.as_parent != 0)
+        verdict->as_parent = filter->tag | judgement.as_parent;
 }
 
 /* ---- making: conditions --------------------------------------------------------------------- */
@@ -272,6 +291,7 @@ struct maker {
     const struct wvu_filter_host *host;
     struct wvu_rule_reader reader;
     struct condition *conditions; /* as numbered in the filter */
+    struct user *users;
     char *spelling;
     size_t spelling_size;
     uint32_t line; /* of the rule */
@@ -359,8 +379,9 @@ static wvu_status add_user(struct maker *maker, uint32_t condition,
                           .user_id = rule->user_id,
                           .condition = condition,
                           .sid = maker->reader.windows ? text->text : NULL,
-                          .next = maker->filter->users};
-    maker->filter->users = user;
+                          .next = maker->users};
+    maker->users = user;
+    maker->filter->user_count++;
     return WVU_STATUS_OK;
 }
 
@@ -495,6 +516,18 @@ static wvu_status add_rules(struct maker *maker)
 
 /* ---- making: tables ------------------------------------------------------------------------- */
 
+static wvu_status arrange_users(struct maker *maker)
+{
+    struct wvu_filter *filter = maker->filter;
+    uint32_t count = 0;
+    filter->users = take(filter, filter->user_count * sizeof *filter->users);
+    if (filter->users == NULL)
+        return WVU_STATUS_NO_MEMORY;
+    for (const struct user *user = maker->users; user != NULL; user = user->next)
+        filter->users[count++] = *user;
+    return WVU_STATUS_OK;
+}
+
 static wvu_status arrange(struct wvu_filter *filter, enum wvu_pattern_way way)
 {
     struct wvu_pattern_table *table = &filter->tables[way];
@@ -515,12 +548,19 @@ static wvu_status link_rules(struct wvu_filter *filter)
     filter->needs = take(filter, filter->count);
     filter->uses = take(filter, (filter->conditions + 1) * sizeof *filter->uses);
     filter->use_rules = take(filter, total * sizeof *filter->use_rules);
-    if (filter->needs == NULL || filter->uses == NULL || filter->use_rules == NULL)
+    filter->as_parent = take(filter, filter->conditions * sizeof *filter->as_parent);
+    filter->free = take(filter, WORDS(filter->count) * sizeof *filter->free);
+    if (filter->needs == NULL || filter->uses == NULL || filter->use_rules == NULL ||
+        filter->as_parent == NULL || filter->free == NULL)
         return WVU_STATUS_NO_MEMORY;
+    for (uint32_t i = 0; i < filter->parents; i++)
+        filter->as_parent[filter->parent[i]] = UINT64_C(1) << i;
 
     for (uint32_t i = 0; i < filter->count; i++) {
         const struct rule *rule = &filter->rules[i];
         filter->needs[i] = (uint8_t)rule->needs;
+        if (rule->needs == 0)
+            set_bit(filter->free, i);
         for (uint32_t n = 0; n < rule->needs; n++)
             filter->uses[rule->condition[n]]++;
     }
@@ -543,12 +583,12 @@ static bool is_disputed(const struct wvu_filter *filter, uint32_t rule,
     struct judgement judgement;
     begin_judgement(&judgement, filter);
     match_image(&judgement, path->text, path->units * (filter->utf16 ? 2 : 1));
-    for (const struct user *user = filter->users; user != NULL; user = user->next)
-        meet(&judgement, user->condition);
+    for (uint32_t i = 0; i < filter->user_count; i++)
+        meet(&judgement, filter->users[i].condition);
     for (uint32_t i = 0; i < filter->count; i++) {
         uint32_t action = filter->rules[i].action;
         bool counts = action == WVU_RULE_PROTECT || (action == WVU_RULE_DENY && i < rule);
-        if (counts && holds(&judgement, i, UINT64_MAX))
+        if (counts && has_bit(judgement.ready, i)) /* whoever its parent is */
             return true;
     }
     return false;
@@ -616,6 +656,8 @@ static wvu_status make(struct maker *maker)
     wvu_status status = add_rules(maker);
     for (uint32_t way = 0; way < WVU_PATTERN_WAYS && status == WVU_STATUS_OK; way++)
         status = arrange(filter, (enum wvu_pattern_way)way);
+    if (status == WVU_STATUS_OK)
+        status = arrange_users(maker);
     if (status == WVU_STATUS_OK)
         status = link_rules(filter);
     if (status == WVU_STATUS_OK)
