@@ -119,7 +119,8 @@ def measure(part, options, session):
         return {"spawn_rate": system.spawn_rate(system.Ours(session), pairs_of(options),
                                                 seconds_of(options))}
     if part == "additions":
-        return {"additions": system.additions(session, pairs_of(options), seconds_of(options))}
+        # Many short rounds: what is looked for is smaller than what comes and goes between two longer ones.
+        return {"additions": system.additions(session, 3 * pairs_of(options), seconds_of(options) / 3)}
     if part == "blast":
         return {"blast": [system.blast(session, 5000 if quick else 50000)
                           for _ in range(2 if quick else 5)]}

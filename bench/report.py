@@ -152,11 +152,13 @@ def table_of_watchers(results):
 def table_of_additions(results):
     table = Table("load", "what is on", "spawn rate with / without", "us of its own a process")
     for load, rounds in results.get("additions", {}).items():
-        for what, name in (("least", "probes for processes and images"), ("all", "all probes, 100 rules")):
+        for what, name in (("stopped", "what works in the kernel, alone"),
+                           ("least", "probes for processes and images"), ("all", "all probes, 100 rules")):
             ratios = [entry[what] / entry["off"] for entry in rounds]
             costs = [entry[what + "_cpu"] / entry["count"] * 1e6 for entry in rounds]
             ratio = median([entry[what] for entry in rounds]) / median([entry["off"] for entry in rounds])
-            table.add(load, name, f"{ratio:.3f} (rounds: {spread(ratios, 2)})", spread(costs))
+            table.add(load, name, f"{ratio:.3f} (rounds: {spread(ratios, 2)})",
+                      "-" if what == "stopped" else spread(costs))
     return table
 
 
@@ -207,7 +209,7 @@ def report(results):
     if all_watchers(results):
         sections.append(("Spawn rate with / without, ratio of medians [each pair]:", table_of_watchers(results)))
     if "additions" in results:
-        sections.append(("What filters and further probes add, in the same interleaved rounds:",
+        sections.append(("What its parts cost, in the same interleaved rounds:",
                          table_of_additions(results)))
     if "curve" in results:
         sections.append(("Processor time and losses at fixed rates:", table_of_curve(results)))

@@ -5,16 +5,19 @@
     processor     time of all threads of wvud and ntfltmgr (the kernel's nanoseconds, /proc/PID/schedstat)
     completeness  every process of a blast, compared with what the spawner wrote down
     delay         from the kernel's time of an event to its line at the reader's standard output
-    additions     the spawn rate and processor time again, in turns: without us, with the probes for processes and
-                  images alone, and with all probes and a hundred rules
+    additions     the spawn rate and processor time again, in turns: without us, with what works in the kernel alone
+                  (wvud is stopped, its rings are large), with the probes for processes and images alone, and with
+                  all probes and a hundred rules
     curve         processor time and losses at fixed rates of starts
     memory        resident memory of wvud at start, and after a million events
     idle          how often the threads of wvud and ntfltmgr run in ten seconds in which nothing happens
 
 Nothing here fails on a slow machine: it only reports. Used by measure.py.
 """
+import contextlib
 import json
 import os
+import signal
 import statistics
 import struct
 import subprocess
@@ -95,13 +98,14 @@ def write_rules(path):
 
 class Ours:
     """The whole project: wvud with all its probes and a hundred rules, and ntfltmgr that writes JSON to a file.
-    `least`: only the probes for processes and images, and no rules."""
+    `least`: only the probes for processes and images, and no rules. `stopped`: as that, and wvud stands still while
+    there is load."""
 
     name = "winvirtue"
 
-    def __init__(self, session, least=False):
+    def __init__(self, session, variant="all"):
         self.session = session
-        self.least = least
+        self.variant = variant
         self.sensor = self.reader = self.path = None
         self.marks = 0
 
@@ -109,11 +113,12 @@ class Ours:
         return e2e.why_not_traceable()
 
     def start(self, directory, stdout=None):
-        if self.least:
-            self.sensor = self.session.sensor(Probes="ProcessCreate, ImageLoad")
-        else:
+        if self.variant == "all":
             rules = write_rules(os.path.join(self.session.directory, "bench-rules.conf"))
             self.sensor = self.session.sensor(FilterFile=rules)
+        else:
+            size = "16M" if self.variant == "stopped" else "4M"
+            self.sensor = self.session.sensor(Probes="ProcessCreate, ImageLoad", RingBytes=size)
         self.reader = self.session.reader(self.sensor, stdout=stdout)
         self.path = self.reader.output_path
         if stdout is None:
@@ -168,6 +173,19 @@ def count_of(load, seconds):
     return max(200, int(LOADS[load][2] * seconds))
 
 
+@contextlib.contextmanager
+def stopped(watcher):
+    """Nothing, unless the watcher is to be stopped."""
+    if getattr(watcher, "variant", None) != "stopped":
+        yield
+        return
+    os.kill(watcher.sensor.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(watcher.sensor.pid, signal.SIGCONT)
+
+
 def watched(watcher, load, count):
     """(processes a second, seconds of the watcher's own)"""
     program, workers, _ = LOADS[load]
@@ -175,7 +193,8 @@ def watched(watcher, load, count):
         watcher.start(directory)
         try:
             before = processor_time(watcher.pids())
-            rate = spawn(program, workers, count)
+            with stopped(watcher):
+                rate = spawn(program, workers, count)
             if isinstance(watcher, Ours):
                 watcher.mark()
             own = processor_time(watcher.pids()) - before
@@ -221,26 +240,28 @@ def spawn_rate(watcher, pairs, seconds, loads=tuple(LOADS)):
     return {"watcher": watcher.name, "pairs": results}
 
 
+ADDITIONS = ("off", "stopped", "least", "all")
+
+
 def additions(session, rounds, seconds):
-    """{load: [{"count", "off": rate, "least": rate, "all": rate, "least_cpu": seconds, "all_cpu": seconds}]}. Who
-    comes first changes from round to round."""
+    """{load: [{"count", "off": rate, "stopped": rate, "stopped_cpu": seconds, ...}]}. Who comes first changes from
+    round to round."""
     results = {}
     for load, (program, workers, _) in LOADS.items():
         count = count_of(load, seconds)
         results[load] = []
         for number in range(rounds):
             result = {"count": count}
-            order = ["off", "least", "all"]
-            for what in order[number % 3:] + order[:number % 3]:
+            first = number % len(ADDITIONS)
+            for what in ADDITIONS[first:] + ADDITIONS[:first]:
                 if what == "off":
                     result["off"] = spawn(program, workers, count)
                 else:
-                    watcher = Ours(session, least=what == "least")
-                    result[what], result[what + "_cpu"] = watched(watcher, load, count)
+                    result[what], result[what + "_cpu"] = watched(Ours(session, what), load, count)
             results[load].append(result)
-        middle = {what: statistics.median(result[what] for result in results[load])
-                  for what in ("off", "least", "all")}
-        log(f"  {load}: {middle['off']:.0f}, {middle['least']:.0f}, {middle['all']:.0f} a second")
+        log(f"  {load}: " + ", ".join(
+            f"{what} {statistics.median(result[what] for result in results[load]):.0f} a second"
+            for what in ADDITIONS))
     return results
 
 
