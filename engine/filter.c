@@ -76,9 +76,9 @@ struct wvu_filter {
     uint32_t events;  /* that rules can name */
     uint32_t written; /* rules of the text, `default` too */
     struct rule *rules;
-    uint32_t count; /* of rules, without `default` */
-    uint8_t *needs; /* how many conditions each rule needs */
-    uint64_t *free; /* rules that need none: a bit each */
+    uint32_t count;          /* of rules, without `default` */
+    uint8_t *needs;          /* how many conditions each rule needs */
+    uint64_t *unconditional; /* rules that need none: a bit each */
     struct wvu_pattern_table tables[WVU_PATTERN_WAYS];
     struct user *users;
     uint32_t user_count;
@@ -143,7 +143,8 @@ static void begin_judgement(struct judgement *judgement, const struct wvu_filter
     judgement->filter = filter;
     judgement->as_parent = 0;
     memset(judgement->met, 0, WORDS(filter->conditions) * sizeof judgement->met[0]);
-    memcpy(judgement->ready, filter->free, WORDS(filter->count) * sizeof judgement->ready[0]);
+    memcpy(judgement->ready, filter->unconditional,
+           WORDS(filter->count) * sizeof judgement->ready[0]);
     memcpy(judgement->missing, filter->needs, filter->count);
 }
 
@@ -549,9 +550,9 @@ static wvu_status link_rules(struct wvu_filter *filter)
     filter->uses = take(filter, (filter->conditions + 1) * sizeof *filter->uses);
     filter->use_rules = take(filter, total * sizeof *filter->use_rules);
     filter->as_parent = take(filter, filter->conditions * sizeof *filter->as_parent);
-    filter->free = take(filter, WORDS(filter->count) * sizeof *filter->free);
+    filter->unconditional = take(filter, WORDS(filter->count) * sizeof *filter->unconditional);
     if (filter->needs == NULL || filter->uses == NULL || filter->use_rules == NULL ||
-        filter->as_parent == NULL || filter->free == NULL)
+        filter->as_parent == NULL || filter->unconditional == NULL)
         return WVU_STATUS_NO_MEMORY;
     for (uint32_t i = 0; i < filter->parents; i++)
         filter->as_parent[filter->parent[i]] = UINT64_C(1) << i;
@@ -560,7 +561,7 @@ static wvu_status link_rules(struct wvu_filter *filter)
         const struct rule *rule = &filter->rules[i];
         filter->needs[i] = (uint8_t)rule->needs;
         if (rule->needs == 0)
-            set_bit(filter->free, i);
+            set_bit(filter->unconditional, i);
         for (uint32_t n = 0; n < rule->needs; n++)
             filter->uses[rule->condition[n]]++;
     }
