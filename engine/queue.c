@@ -56,8 +56,8 @@
  * both miss. tests/model/queue.pml checks this protocol, and that it fails without either fence.
  * `armed` is taken by exchange, so one sleep costs one set, however many producers ring. A consumer
  * that waits for a time although there are records (to wake less often) arms the doorbell for a half full
- * queue instead: then what it waits for is "half full", by the same protocol. The reserve changes
- * nothing here: records come into it only from a full main ring, and are ready at once.
+ * queue instead: then what it waits for is "half full", which changes under the lock alone, so the lock
+ * stands for the fence. The reserve changes nothing here: records come into it only from a full main ring, and are ready at once.
  *
  * Lock: `lock` guards everything in struct wvu_queue but `armed`, `cut_of` and the slots' states. It
  * is a leaf: nothing is called under it. It is held for some tens of nanoseconds; longer only when
@@ -777,7 +777,7 @@ bool wvu_queue_arm(struct wvu_queue *queue)
 bool wvu_queue_arm_half_full(struct wvu_queue *queue)
 {
     wvu_store_relaxed(&queue->armed, ARMED_HALF_FULL);
-    wvu_fence(); /* as above */
+    /* No fence: how full it is changes under the lock alone, and so who fills it after this look sees the store. */
     if (!fuller_than(queue, 2))
         return true;
     wvu_store_relaxed(&queue->armed, DISARMED);

@@ -5,6 +5,8 @@
  * Checked exhaustively, for two producers' TOTAL events in a ring of BOUND records:
  *   - no lost wake-up: the consumer goes on until every event is accounted for, so a sleep from which nobody
  *     wakes it ends the run in an invalid state;
+ *   - a consumer that lets records gather is woken when they fill more than half of the ring: its time-out, which
+ *     ends that sleep anyway, never comes here while they do;
  *   - no record is delivered torn, before its commit, twice, or out of order;
  *   - accepted = delivered + lost + queued + in flight, whenever the lock is free;
  *   - every number that is not delivered was told as lost, in its place.
@@ -18,10 +20,11 @@
  *   lock does not, as on processors where it is no full barrier.
  *   Critical sections are one step, as nobody without the lock looks at what they guard; except the look for
  *   something ready before sleeping, where the order of load and store is what matters.
- *   A producer may wake once after several commits.
+ *   A producer may wake once after several commits. The consumer may let records gather before any take.
  *
  * Each of these, defined, breaks it, and the checker must say so (run.sh):
  *   NO_PRODUCER_FENCE, NO_CONSUMER_FENCE, NO_RECHECK   a wake-up is lost
+ *   NO_GATHER_RECHECK, NO_PRODUCER_LOOK                so it is, by a consumer that lets records gather
  *   OVERWRITE_BUSY, OVERWRITE_COPIED, COMMIT_EARLY     a record is torn
  *   LOSS_NOT_COUNTED                                   an event disappears
  */
@@ -29,6 +32,7 @@
 #define EVENTS    3 /* by the first producer; the second has one less */
 #define BOUND     2
 #define PLACES    3
+#define HALF      1 /* of BOUND */
 
 #ifdef OVERWRITE_BUSY
 #define MAY_OVERWRITE_BUSY true
@@ -48,6 +52,11 @@
 #define NOTHING   0
 #define BUSY      1
 #define COMMITTED 2
+
+/* Values of `armed`. */
+#define DISARMED        0
+#define ARMED           1
+#define ARMED_HALF_FULL 2
 
 /* What a store buffer holds. */
 #define EMPTY         0
@@ -69,7 +78,7 @@ byte unnumbered; /* no place for them, not told yet */
 byte state[PLACES];
 byte word1[PLACES];
 byte word2[PLACES];
-bit armed;
+byte armed;
 bit bell;
 
 byte buffer_to[PROCESSES];
@@ -125,6 +134,7 @@ proctype producer(byte me)
 {
     byte event = me; /* the second has one less */
     byte mine; /* the number got; 0: none */
+    bit ring;
 
     do
     :: event < EVENTS ->
@@ -183,13 +193,26 @@ proctype producer(byte me)
             fence(me);
 #endif
             if
-            :: armed ->
+            :: armed == ARMED -> ring = 1
+            :: armed == ARMED_HALF_FULL ->
+                atomic {
+                    !locked;
+                    drain(me);
+#ifndef NO_PRODUCER_LOOK
+                    ring = (tail - head > HALF)
+#endif
+                }
+            :: armed == DISARMED
+            fi;
+            if
+            :: ring ->
                 atomic { /* exchange: a full barrier */
                     drain(me);
                     if
-                    :: armed -> armed = 0; bell = 1
+                    :: armed != DISARMED -> armed = DISARMED; bell = 1
                     :: else
-                    fi
+                    fi;
+                    ring = 0
                 }
             :: else
             fi
@@ -208,6 +231,32 @@ proctype consumer()
 
     do
     :: delivered + told < TOTAL ->
+
+        /* let records gather, or not */
+        if
+        :: true ->
+            store(CONSUMER, TO_ARMED, ARMED_HALF_FULL);
+            /* No fence here: what is looked at changes under the lock alone. */
+#ifdef NO_GATHER_RECHECK
+            ready = 0;
+#else
+            atomic { !locked -> locked = 1 };
+            ready = (tail - head > HALF);
+            fence(CONSUMER); /* of the release */
+            locked = 0;
+#endif
+            if
+            :: !ready ->
+                if /* asleep until it rings, or for a while */
+                :: atomic { bell -> bell = 0 }
+                :: tail - head <= HALF
+                fi
+            :: else
+            fi;
+            store(CONSUMER, TO_ARMED, DISARMED);
+            ready = 0
+        :: true
+        fi;
 
         /* take: what is lost is told first */
         atomic {
@@ -265,7 +314,7 @@ proctype consumer()
         :: taken == 0 && delivered + told < TOTAL ->
 
             /* arm */
-            store(CONSUMER, TO_ARMED, 1);
+            store(CONSUMER, TO_ARMED, ARMED);
 #ifndef NO_CONSUMER_FENCE
             fence(CONSUMER);
 #endif
@@ -285,7 +334,7 @@ proctype consumer()
                 atomic { bell -> bell = 0 } /* asleep until it rings */
             :: else
             fi;
-            store(CONSUMER, TO_ARMED, 0) /* disarm */
+            store(CONSUMER, TO_ARMED, DISARMED)
         :: else
         fi;
         ready = 0;

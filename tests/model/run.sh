@@ -71,6 +71,8 @@ fi
 check_broken NO_PRODUCER_FENCE 'invalid end state'
 check_broken NO_CONSUMER_FENCE 'invalid end state'
 check_broken NO_RECHECK 'invalid end state'
+check_broken NO_GATHER_RECHECK 'invalid end state'
+check_broken NO_PRODUCER_LOOK 'invalid end state'
 check_broken OVERWRITE_BUSY 'assertion violated'
 check_broken OVERWRITE_COPIED 'assertion violated'
 check_broken COMMIT_EARLY 'assertion violated'
