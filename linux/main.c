@@ -1,5 +1,6 @@
 /*
- * wvud: the sensor as a daemon. This file is its life: start, signals, reload, stop.
+ * wvud: the sensor as a daemon. This file is its life: start, signals, stop. (reload.c reads the
+ * configuration again.)
  *
  *   order of start   run directory (and its lock), ports, source, sensor with its probes, ports open
  *   order of stop    ports refuse, sensor (drains to the reader), ports, source, run directory
@@ -26,62 +27,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "config.h"
 #include "counters.h"
-#include "filter_file.h"
-#include "host.h"
-#include "identity.h"
+#include "daemon.h"
 #include "log.h"
 #include "log_sink.h"
 #include "notify.h"
-#include "options.h"
-#include "port_command.h"
-#include "port_socket.h"
 #include "probes.h"
 #include "rights.h"
-#include "run_dir.h"
-#include "sensor.h"
 #include "source.h"
 #include "winvirtue/version.h"
-
-#define WVU_REASON_MAX 512
-
-/* What the service manager shows of the sensor. */
-struct shown {
-    uint32_t running; /* probes */
-    bool is_protected;
-};
-
-struct daemon {
-    const struct wvu_options *options;
-    struct wvu_config config; /* in force */
-    bool has_group;
-    gid_t group;
-    char configuration[WVU_CONFIG_TEXT_MAX]; /* the text in SensorStart */
-    struct wvu_identity identity;
-    uint64_t started_at;            /* uptime */
-    int signals;                    /* signalfd */
-    int asked;                      /* eventfd: a command asked for the stop */
-    char filter[WVU_FILTER_BUFFER]; /* the rules of the file, as last read */
-
-    /* The probes of this host as configured: those that are not wanted are there, but not enabled. */
-    struct wvu_probe_definition definitions[WVU_CONFIG_PROBES_MAX];
-    const struct wvu_probe_definition *probes[WVU_CONFIG_PROBES_MAX + 1];
-
-    struct wvu_run_dir run_dir;
-    struct wvu_port_socket *port;
-    struct wvu_port_command *command_port;
-    struct wvu_linux_host host; /* what probes and commands get */
-    struct wvu_sensor_host operations;
-    struct wvu_sensor *sensor;
-
-    wvu_mutex status_lock;
-    struct wvu_port_peer reader; /* pid 0: none */
-    bool has_reader;
-    struct shown shown;
-    bool stopping;                 /* the manager has been told the last word */
-    char asked_by[WVU_REASON_MAX]; /* the reason for the stop that a command asked for */
-};
 
 /* Commands are given `host` as their context. */
 static struct daemon *of_host(void *context)
@@ -293,116 +247,6 @@ static void fill_operations(struct daemon *daemon)
     };
 }
 
-/* ---- reload -------------------------------------------------------------------------------- */
-
-/* The keys that can change while the sensor runs; `reload` applies them. */
-static bool is_reloadable(enum wvu_config_key key)
-{
-    return key == WVU_CONFIG_LOG_LEVEL || key == WVU_CONFIG_LOG_MODULES ||
-           key == WVU_CONFIG_SEND_TIMEOUT_MS || key == WVU_CONFIG_GROUP ||
-           key == WVU_CONFIG_FILTER_FILE;
-}
-
-static void take_changes(struct daemon *daemon, const struct wvu_config *new)
-{
-    for (int key = 0; key < WVU_CONFIG_KEYS; key++) {
-        char before[256], after[256];
-        wvu_config_format_value(&daemon->config, key, before, sizeof before);
-        wvu_config_format_value(new, key, after, sizeof after);
-        if (strcmp(before, after) == 0)
-            continue;
-        if (is_reloadable(key)) {
-            wvu_config_copy_key(&daemon->config, new, key);
-            wvu_log_info(WVU_LOG_MAIN, "%s is '%s' now, it was '%s'", wvu_config_key_name(key),
-                         after, before);
-        } else {
-            wvu_log_warning(WVU_LOG_MAIN, "%s stays '%s': '%s' takes effect at the next start",
-                            wvu_config_key_name(key), before, after);
-        }
-    }
-}
-
-/* Both ports or, with a reason, none. */
-static wvu_status set_group(struct daemon *daemon, bool has_group, gid_t group, char *reason,
-                            size_t reason_size)
-{
-    char unused[WVU_REASON_MAX];
-    if (has_group == daemon->has_group && group == daemon->group)
-        return WVU_STATUS_OK;
-    wvu_status status =
-        wvu_port_socket_set_group(daemon->port, has_group, group, reason, reason_size);
-    if (status == WVU_STATUS_OK)
-        status =
-            wvu_port_command_set_group(daemon->command_port, has_group, group, reason, reason_size);
-    if (status == WVU_STATUS_OK) {
-        daemon->has_group = has_group;
-        daemon->group = group;
-        return WVU_STATUS_OK;
-    }
-    /* What it was could be set before, and the first failure is the one to tell. */
-    (void)wvu_port_socket_set_group(daemon->port, daemon->has_group, daemon->group, unused,
-                                    sizeof unused);
-    (void)wvu_port_command_set_group(daemon->command_port, daemon->has_group, daemon->group, unused,
-                                     sizeof unused);
-    return status;
-}
-
-/* The file's rules are in force again, also when a command set others meanwhile. */
-static wvu_status set_filter(struct daemon *daemon, const char *text,
-                             struct wvu_config_error *error)
-{
-    char reason[WVU_REASON_MAX] = "";
-    wvu_status status = wvu_sensor_set_filter(daemon->sensor, text, strlen(text), reason);
-    if (status == WVU_STATUS_OK)
-        memcpy(daemon->filter, text, sizeof daemon->filter);
-    else
-        snprintf(error->text, sizeof error->text, "the filter: %s",
-                 reason[0] != '\0' ? reason : wvu_strerror(status));
-    return status;
-}
-
-/* Everything is read and checked before anything is changed. */
-static wvu_status reload(struct daemon *daemon)
-{
-    static char filter[WVU_FILTER_BUFFER];
-    struct wvu_config new;
-    struct wvu_config_error error;
-    bool file_found, has_group;
-    gid_t group;
-    wvu_status status =
-        wvu_options_load(daemon->options, daemon->config.probe_names, &new, &file_found, &error);
-    if (status == WVU_STATUS_OK)
-        status =
-            wvu_config_find_group(&new, daemon->options->config_path, &has_group, &group, &error);
-    if (status == WVU_STATUS_OK)
-        status = wvu_filter_file_read(&new, filter, &error);
-    if (status == WVU_STATUS_OK)
-        status = set_group(daemon, has_group, group, error.text, sizeof error.text);
-    if (status == WVU_STATUS_OK)
-        status = set_filter(daemon, filter, &error);
-    if (status != WVU_STATUS_OK) {
-        wvu_log_error(WVU_LOG_MAIN, "the configuration stays as it was: %s", error.text);
-        return status;
-    }
-    take_changes(daemon, &new);
-    wvu_dispatcher_set_timeout(wvu_sensor_dispatcher(daemon->sensor),
-                               daemon->config.send_timeout_ms);
-    wvu_log_configure(daemon->config.log_modules, daemon->config.log_level);
-    return WVU_STATUS_OK;
-}
-
-static void handle_hangup(struct daemon *daemon)
-{
-    wvu_log_info(WVU_LOG_MAIN, "reading the configuration again");
-    wvu_status status = wvu_notify("RELOADING=1\nMONOTONIC_USEC=%llu",
-                                   (unsigned long long)(wvu_os_uptime() / 1000));
-    if (status != WVU_STATUS_OK)
-        wvu_log_warning(WVU_LOG_MAIN, "the service manager cannot be told of the reload: %s",
-                        wvu_strerror(status));
-    (void)reload(daemon); /* it has said what is wrong; the old configuration goes on */
-    notify_status(daemon, "READY=1\n");
-}
-
 /* ---- signals ------------------------------------------------------------------------------- */
 
 static void fill_signals(sigset_t *set)
@@ -479,6 +323,18 @@ static void take_shutdown(struct daemon *daemon, char *reason, size_t reason_siz
     wvu_mutex_acquire(&daemon->status_lock);
     snprintf(reason, reason_size, "%s", daemon->asked_by);
     wvu_mutex_release(&daemon->status_lock);
+}
+
+static void handle_hangup(struct daemon *daemon)
+{
+    wvu_log_info(WVU_LOG_MAIN, "reading the configuration again");
+    wvu_status status = wvu_notify("RELOADING=1\nMONOTONIC_USEC=%llu",
+                                   (unsigned long long)(wvu_os_uptime() / 1000));
+    if (status != WVU_STATUS_OK)
+        wvu_log_warning(WVU_LOG_MAIN, "the service manager cannot be told of the reload: %s",
+                        wvu_strerror(status));
+    (void)wvu_daemon_reload(daemon); /* it has said what is wrong; the old configuration goes on */
+    notify_status(daemon, "READY=1\n");
 }
 
 /* True: stop, for this reason. */
