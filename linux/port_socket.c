@@ -2,9 +2,8 @@
  * The event port: lets readers in and out (the port's thread), and sends messages to the one that is in
  * (the dispatcher's thread).
  *
- *   port's thread    sleeps in one ppoll on the listening socket, the reader's socket and `kick`.
- *                    Accepts, checks, welcomes or refuses; sees a reader leave; tells the sums of
- *                    rationed log lines. It alone makes and ends connections, so
+ *   port's thread    sleeps in wvu_listener_wait (listener.c), on the reader's socket too. Accepts,
+ *                    admits or turns away; sees a reader leave. It alone makes and ends connections, so
  *                    wvu_dispatcher_connected and _disconnected come from it alone, in pairs.
  *   dispatcher's     wvu_port.send and disconnect. Waits in ppoll on the reader's socket and `cancel`.
  *   main thread      create, start, refuse, set_group, stop, destroy.
@@ -15,8 +14,8 @@
  * reader had sent before it left can still be read, so its last reply counts. There are two places
  * for connections: the current one, and one that is gone but whose send has not returned.
  *
- * `lock` guards current, the users of connections, rations. It is a leaf: nothing is called
- * with it held but close, and nothing waits.
+ * `lock` guards current and the users of connections. It is a leaf: nothing is called with it held but
+ * close, and nothing waits.
  *
  * A reader is admitted when the present one is gone, also when that was not seen yet: admission looks
  * itself. So whoever connects after the last reader closed or died is let in.
@@ -31,7 +30,6 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "atomic.h"
@@ -39,13 +37,9 @@
 #include "listener.h"
 #include "log.h"
 #include "os.h"
-#include "ration.h"
 #include "reply.h"
 
 #define PORT_TAG        WVU_TAG('W', 'v', 'P', 'o')
-#define NS_PER_SECOND   UINT64_C(1000000000)
-#define BACKLOG         16
-#define ACCEPT_PAUSE_NS NS_PER_SECOND /* after the system had no descriptor or memory for us */
 #define MEMORY_PAUSE_NS UINT64_C(10000000)
 #define PACKET_MAX      256 /* of a packet from a reader, what is looked at */
 
@@ -59,24 +53,41 @@ struct connection {
 };
 
 /* What others can make happen often. */
-enum trouble { BUSY, UNENTITLED, STOPPING, FAILED, STRAY, MALFORMED, FLOOD, TROUBLES };
+enum { BUSY = WVU_TROUBLE_FULL, STRAY = WVU_TROUBLE_OWN, MALFORMED, FLOOD };
+
+static const struct wvu_listener_kind kind = {
+    .name = WVU_PORT_FILE,
+    .early = WVU_PORT_FILE_EARLY,
+    .backlog = 16,
+    .packet_max = WVU_MESSAGE_MAX,
+    .thread = "wvu-port",
+    .port = "port",
+    .events = "port's events",
+    .client = "connection",
+    .refused = "connection of",
+    .to = "",
+    .troubles =
+        {
+            [BUSY] = "connections were refused: another reader is connected",
+            [WVU_TROUBLE_UNENTITLED] = "connections were refused: not entitled to read",
+            [WVU_TROUBLE_STOPPING] = "connections were refused: the sensor is stopping",
+            [WVU_TROUBLE_FAILED] = "connections failed",
+            [STRAY] = "replies to messages that nobody waits for were dropped",
+            [MALFORMED] = "malformed packets were dropped",
+            [FLOOD] = "sends were given up: the reader flooded the port",
+        },
+};
 
 struct wvu_port_socket {
     struct wvu_port port; /* first: the dispatcher has its address */
     struct wvu_port_socket_settings settings;
     struct wvu_dispatcher *dispatcher;
-    wvu_thread thread;
-    bool started;
     struct wvu_listener listener;
-    int kick;   /* eventfd: the port's thread is to look at stopping and rations */
-    int cancel; /* eventfd: readable from wvu_port.cancel on */
+    int cancel;         /* eventfd: readable from wvu_port.cancel on */
+    uint32_t cancelled; /* atomic, like the next */
+    uint64_t connected;
 
-    uint32_t cancelled; /* atomic, like the next two */
-    uint32_t refusing;
-    uint32_t stopping;
-
-    uint64_t listen_after; /* port's thread: uptime before which it does not accept */
-    uint64_t next_serial;  /* port's thread */
+    uint64_t next_serial; /* port's thread */
 
     uint64_t next_message_id; /* dispatcher's thread */
     uint64_t sent_to;         /* dispatcher's thread: serial of the connection of the last send */
@@ -84,60 +95,7 @@ struct wvu_port_socket {
     wvu_mutex lock;
     struct connection *current;
     struct connection connections[2];
-    uint64_t connected;
-    struct wvu_ration troubles[TROUBLES];
 };
-
-/* ---- rationed log lines -------------------------------------------------------------------- */
-
-static void kick(struct wvu_port_socket *port)
-{
-    /* Fails only when the counter is full, and then it is readable already. */
-    (void)!write(port->kick, &(uint64_t){1}, sizeof(uint64_t));
-}
-
-/* Any thread. True when it is to be told with its details. */
-static bool count_trouble(struct wvu_port_socket *port, enum trouble kind)
-{
-    wvu_mutex_acquire(&port->lock);
-    struct wvu_ration *ration = &port->troubles[kind];
-    bool tell = wvu_ration_count(ration, wvu_os_uptime());
-    bool new_sum = ration->untold == 1;
-    wvu_mutex_release(&port->lock);
-    if (new_sum)
-        kick(port); /* the port's thread must learn when to tell it */
-    return tell;
-}
-
-static void tell_sum(enum trouble kind, uint64_t sum)
-{
-    static const char *const texts[TROUBLES] = {
-        [BUSY] = "connections were refused: another reader is connected",
-        [UNENTITLED] = "connections were refused: not entitled to read",
-        [STOPPING] = "connections were refused: the sensor is stopping",
-        [FAILED] = "connections failed",
-        [STRAY] = "replies to messages that nobody waits for were dropped",
-        [MALFORMED] = "malformed packets were dropped",
-        [FLOOD] = "sends were given up: the reader flooded the port",
-    };
-    wvu_log_warning(WVU_LOG_COMMS, "%llu more %s", (unsigned long long)sum, texts[kind]);
-}
-
-/* Tells the sums that are due at `now`; returns when the next one is. */
-static uint64_t tell_sums(struct wvu_port_socket *port, uint64_t now)
-{
-    uint64_t next = WVU_TIMEOUT_NONE;
-    for (int kind = 0; kind < TROUBLES; kind++) {
-        wvu_mutex_acquire(&port->lock);
-        uint64_t sum = wvu_ration_sum(&port->troubles[kind], now);
-        uint64_t due = wvu_ration_due(&port->troubles[kind]);
-        wvu_mutex_release(&port->lock);
-        next = due < next ? due : next;
-        if (sum > 0)
-            tell_sum(kind, sum);
-    }
-    return next;
-}
 
 /* ---- connections: who uses them, who closes them ------------------------------------------- */
 
@@ -175,8 +133,8 @@ static struct connection *make_current(struct wvu_port_socket *port, int fd,
         .since = wvu_os_uptime(),
     };
     port->current = connection;
-    port->connected++;
     wvu_mutex_release(&port->lock);
+    wvu_add64_relaxed(&port->connected, 1);
     return connection;
 }
 
@@ -218,26 +176,9 @@ static bool is_gone(int fd)
 
 /* ---- entering: port's thread --------------------------------------------------------------- */
 
-static void refuse(struct wvu_port_socket *port, int fd, const struct wvu_port_peer *peer,
-                   enum trouble kind, wvu_status status, const char *why)
-{
-    if (count_trouble(port, kind)) {
-        char name[WVU_PEER_NAME_MAX];
-        wvu_peer_name(peer->pid, name);
-        wvu_log_warning(WVU_LOG_COMMS, "connection of process %d (%s, user %u) was refused: %s",
-                        (int)peer->pid, name, (unsigned)peer->uid, why);
-    }
-    (void)wvu_peer_welcome(fd, status, WVU_MESSAGE_MAX); /* it may have left already */
-    close(fd);
-}
-
 static void admit(struct wvu_port_socket *port, int fd, const struct wvu_port_peer *peer)
 {
-    if (!wvu_peer_make_room(fd, WVU_MESSAGE_MAX) ||
-        !wvu_peer_welcome(fd, WVU_STATUS_OK, WVU_MESSAGE_MAX)) {
-        if (count_trouble(port, FAILED))
-            wvu_log_warning(WVU_LOG_COMMS, "process %d connected and could not be welcomed",
-                            (int)peer->pid);
+    if (!wvu_listener_welcome(&port->listener, fd, peer)) {
         close(fd);
         return;
     }
@@ -251,93 +192,37 @@ static void admit(struct wvu_port_socket *port, int fd, const struct wvu_port_pe
     wvu_dispatcher_connected(port->dispatcher);
 }
 
-static void decide(struct wvu_port_socket *port, int fd)
-{
-    struct wvu_port_peer peer;
-    if (!wvu_peer_read(fd, &peer)) {
-        if (count_trouble(port, FAILED))
-            wvu_log_warning(WVU_LOG_COMMS, "a connection has no peer: %s", strerror(errno));
-        close(fd);
-        return;
-    }
-    if (!wvu_listener_is_entitled(&port->listener, fd, &peer)) {
-        refuse(port, fd, &peer, UNENTITLED, WVU_STATUS_ACCESS_DENIED,
-               "it is neither root's nor this user's nor one of the configured group");
-        return;
-    }
-    if (wvu_load_acquire(&port->refusing) != 0) {
-        refuse(port, fd, &peer, STOPPING, WVU_STATUS_STOPPING, "the sensor is stopping");
-        return;
-    }
-    if (port->current != NULL && is_gone(port->current->fd))
-        end_connection(port);
-    if (port->current != NULL) {
-        refuse(port, fd, &peer, BUSY, WVU_STATUS_CONNECTION_LIMIT, "another reader is connected");
-        return;
-    }
-    admit(port, fd, &peer);
-}
-
 static void accept_one(struct wvu_port_socket *port)
 {
-    int fd = accept4(port->listener.fd, NULL, NULL, SOCK_CLOEXEC);
-    if (fd >= 0) {
-        decide(port, fd);
+    struct wvu_port_peer peer;
+    int fd = wvu_listener_accept(&port->listener, &peer);
+    if (fd < 0)
         return;
-    }
-    int error = errno;
-    if (error == EAGAIN || error == EINTR || error == ECONNABORTED)
-        return;
-    /* It stays in the backlog: look again later, not all the time. */
-    port->listen_after = wvu_os_uptime() + ACCEPT_PAUSE_NS;
-    if (count_trouble(port, FAILED))
-        wvu_log_error(WVU_LOG_COMMS,
-                      "a connection cannot be accepted: %s; trying again each second",
-                      strerror(error));
+    if (port->current != NULL && is_gone(port->current->fd))
+        end_connection(port);
+    if (port->current != NULL)
+        wvu_listener_turn_away(&port->listener, fd, &peer, "another reader is connected");
+    else
+        admit(port, fd, &peer);
 }
 
-/* ---- the port's thread --------------------------------------------------------------------- */
-
-static struct timespec to_timespec(uint64_t ns)
-{
-    return (struct timespec){(time_t)(ns / NS_PER_SECOND), (long)(ns % NS_PER_SECOND)};
-}
-
-/* Sleeps until one of the three has something, or until `wake_at`. */
-static void sleep_until(struct wvu_port_socket *port, struct pollfd fds[3], uint64_t wake_at)
-{
-    uint64_t now = wvu_os_uptime();
-    bool listening = now >= port->listen_after;
-    if (!listening && port->listen_after < wake_at)
-        wake_at = port->listen_after;
-    fds[0] = (struct pollfd){.fd = port->kick, .events = POLLIN};
-    fds[1] = (struct pollfd){.fd = listening ? port->listener.fd : -1, .events = POLLIN};
-    fds[2] = (struct pollfd){
-        .fd = port->current != NULL ? port->current->fd : -1,
-        .events = POLLRDHUP,
-    };
-    struct timespec left = to_timespec(wake_at > now ? wake_at - now : 0);
-    if (ppoll(fds, 3, wake_at == WVU_TIMEOUT_NONE ? NULL : &left, NULL) <= 0)
-        fds[0].revents = fds[1].revents = fds[2].revents = 0;
-}
-
+/* The thread. */
 static void run(void *context)
 {
+    enum { READER = WVU_LISTENER_FDS, POLLED };
     struct wvu_port_socket *port = context;
-    while (wvu_load_acquire(&port->stopping) == 0) {
-        struct pollfd fds[3];
-        sleep_until(port, fds, tell_sums(port, wvu_os_uptime()));
-        uint64_t kicks;
-        if (fds[0].revents != 0)
-            (void)!read(port->kick, &kicks, sizeof kicks);
-        if ((fds[2].revents & GONE) != 0)
+    while (!wvu_listener_is_stopping(&port->listener)) {
+        struct pollfd fds[POLLED];
+        fds[READER] = (struct pollfd){.fd = port->current != NULL ? port->current->fd : -1,
+                                      .events = POLLRDHUP};
+        bool entering = wvu_listener_wait(&port->listener, fds, POLLED);
+        if ((fds[READER].revents & GONE) != 0)
             end_connection(port);
-        if (fds[1].revents != 0)
+        if (entering)
             accept_one(port);
     }
     if (port->current != NULL)
         end_connection(port);
-    tell_sums(port, UINT64_MAX - 1); /* everything that was not told yet */
 }
 
 /* ---- sending: dispatcher's thread ---------------------------------------------------------- */
@@ -346,11 +231,9 @@ static void run(void *context)
 static wvu_status wait_for(struct wvu_port_socket *port, int fd, short events, uint64_t deadline)
 {
     struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = port->cancel, .events = POLLIN}};
-    uint64_t now = wvu_os_uptime();
-    if (now >= deadline)
+    if (wvu_os_uptime() >= deadline)
         return WVU_STATUS_TIMEOUT;
-    struct timespec left = to_timespec(deadline - now);
-    if (ppoll(fds, 2, deadline == WVU_TIMEOUT_NONE ? NULL : &left, NULL) < 0)
+    if (wvu_poll_until(fds, 2, deadline) < 0)
         return errno == EINTR ? WVU_STATUS_OK : WVU_STATUS_IO_ERROR;
     return fds[1].revents != 0 ? WVU_STATUS_CANCELLED : WVU_STATUS_OK;
 }
@@ -415,14 +298,14 @@ static bool is_reply(struct wvu_port_socket *port, const void *packet, size_t le
                      uint32_t body_max, uint64_t message_id, struct wvu_reply_packet *reply)
 {
     if (wvu_reply_parse(packet, length, body_max, reply) != WVU_STATUS_OK) {
-        if (count_trouble(port, MALFORMED))
+        if (wvu_listener_trouble(&port->listener, MALFORMED))
             wvu_log_warning(WVU_LOG_COMMS,
                             "a packet of %llu bytes from the reader is no reply; dropped",
                             (unsigned long long)length);
         return false;
     }
     if (reply->message_id != message_id) {
-        if (count_trouble(port, STRAY))
+        if (wvu_listener_trouble(&port->listener, STRAY))
             wvu_log_warning(WVU_LOG_COMMS,
                             "a reply to message %llu, which nobody waits for, was dropped",
                             (unsigned long long)reply->message_id);
@@ -456,7 +339,7 @@ static wvu_status await_reply(struct wvu_port_socket *port, int fd, uint64_t mes
         if (status != WVU_STATUS_OK)
             return status;
     }
-    if (count_trouble(port, FLOOD))
+    if (wvu_listener_trouble(&port->listener, FLOOD))
         wvu_log_warning(WVU_LOG_COMMS,
                         "the reader sent %u packets that are no reply to its message",
                         WVU_PORT_BAD_PACKETS_MAX);
@@ -509,7 +392,7 @@ static void port_cancel(struct wvu_port *opaque)
 {
     struct wvu_port_socket *port = of(opaque);
     wvu_store_release(&port->cancelled, 1);
-    (void)!write(port->cancel, &(uint64_t){1}, sizeof(uint64_t)); /* as in kick */
+    (void)!write(port->cancel, &(uint64_t){1}, sizeof(uint64_t)); /* full: readable already */
 }
 
 /* The port's thread sees the end that this makes, and does the rest. The reader of the last send may
@@ -539,24 +422,6 @@ wvu_status wvu_port_socket_set_group(struct wvu_port_socket *port, bool has_grou
     return wvu_listener_set_group(&port->listener, has_group, group, reason, reason_size);
 }
 
-static wvu_status open_descriptors(struct wvu_port_socket *port, char *reason, size_t reason_size)
-{
-    port->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    port->cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (port->kick >= 0 && port->cancel >= 0)
-        return WVU_STATUS_OK;
-    snprintf(reason, reason_size, "the port's events cannot be made: %s", strerror(errno));
-    return WVU_STATUS_NO_RESOURCES;
-}
-
-static void close_descriptors(struct wvu_port_socket *port)
-{
-    const int fds[] = {port->cancel, port->kick};
-    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
-}
-
 wvu_status wvu_port_socket_create(const struct wvu_port_socket_settings *settings,
                                   struct wvu_port_socket **out, char *reason, size_t reason_size)
 {
@@ -575,19 +440,22 @@ wvu_status wvu_port_socket_create(const struct wvu_port_socket_settings *setting
         snprintf(reason, reason_size, "the port's lock cannot be made: %s", wvu_strerror(status));
         goto free_port;
     }
-    status = open_descriptors(port, reason, reason_size);
+    port->cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (port->cancel < 0) {
+        snprintf(reason, reason_size, "the %s cannot be made: %s", kind.events, strerror(errno));
+        status = WVU_STATUS_NO_RESOURCES;
+        goto destroy_lock;
+    }
+    status = wvu_listener_open(&port->listener, &kind, settings->run_dir, settings->has_group,
+                               settings->group, reason, reason_size);
     if (status != WVU_STATUS_OK)
-        goto close_fds;
-    status =
-        wvu_listener_open(&port->listener, settings->run_dir, WVU_PORT_FILE, WVU_PORT_FILE_EARLY,
-                          settings->has_group, settings->group, reason, reason_size);
-    if (status != WVU_STATUS_OK)
-        goto close_fds;
+        goto close_cancel;
     *out = port;
     return WVU_STATUS_OK;
 
-close_fds:
-    close_descriptors(port);
+close_cancel:
+    close(port->cancel);
+destroy_lock:
     wvu_mutex_destroy(&port->lock);
 free_port:
     wvu_os_free(port, PORT_TAG);
@@ -598,30 +466,17 @@ wvu_status wvu_port_socket_start(struct wvu_port_socket *port, struct wvu_dispat
                                  char *reason, size_t reason_size)
 {
     port->dispatcher = dispatcher;
-    wvu_status status = wvu_listener_publish(&port->listener, BACKLOG, reason, reason_size);
-    if (status != WVU_STATUS_OK)
-        return status;
-    status = wvu_thread_start(&port->thread, "wvu-port", run, port);
-    if (status != WVU_STATUS_OK)
-        snprintf(reason, reason_size, "the port's thread cannot be started: %s",
-                 wvu_strerror(status));
-    port->started = status == WVU_STATUS_OK;
-    return status;
+    return wvu_listener_start(&port->listener, run, port, reason, reason_size);
 }
 
 void wvu_port_socket_refuse(struct wvu_port_socket *port)
 {
-    wvu_store_release(&port->refusing, 1);
+    wvu_listener_refuse(&port->listener);
 }
 
 void wvu_port_socket_stop(struct wvu_port_socket *port)
 {
-    if (!port->started)
-        return;
-    wvu_store_release(&port->stopping, 1);
-    kick(port);
-    wvu_thread_join(&port->thread);
-    port->started = false;
+    wvu_listener_stop(&port->listener);
 }
 
 void wvu_port_socket_destroy(struct wvu_port_socket *port)
@@ -629,7 +484,7 @@ void wvu_port_socket_destroy(struct wvu_port_socket *port)
     if (port == NULL)
         return;
     wvu_listener_close(&port->listener);
-    close_descriptors(port);
+    close(port->cancel);
     wvu_mutex_destroy(&port->lock);
     wvu_os_free(port, PORT_TAG);
 }
@@ -642,16 +497,16 @@ struct wvu_port *wvu_port_socket_port(struct wvu_port_socket *port)
 void wvu_port_socket_read_counters(struct wvu_port_socket *port,
                                    struct wvu_port_socket_counters *counters)
 {
-    wvu_mutex_acquire(&port->lock);
+    uint64_t troubles[WVU_TROUBLES_MAX];
+    wvu_listener_read_troubles(&port->listener, troubles);
     *counters = (struct wvu_port_socket_counters){
-        .connections = port->connected,
-        .refused_busy = port->troubles[BUSY].total,
-        .refused_unentitled = port->troubles[UNENTITLED].total,
-        .refused_stopping = port->troubles[STOPPING].total,
-        .refused_failed = port->troubles[FAILED].total,
-        .stray_replies = port->troubles[STRAY].total,
-        .malformed_packets = port->troubles[MALFORMED].total,
-        .floods = port->troubles[FLOOD].total,
+        .connections = wvu_load64_relaxed(&port->connected),
+        .refused_busy = troubles[BUSY],
+        .refused_unentitled = troubles[WVU_TROUBLE_UNENTITLED],
+        .refused_stopping = troubles[WVU_TROUBLE_STOPPING],
+        .refused_failed = troubles[WVU_TROUBLE_FAILED],
+        .stray_replies = troubles[STRAY],
+        .malformed_packets = troubles[MALFORMED],
+        .floods = troubles[FLOOD],
     };
-    wvu_mutex_release(&port->lock);
 }
