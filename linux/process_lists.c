@@ -32,39 +32,18 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "growing.h"
 #include "os.h"
 
 #define LISTS_TAG   WVU_TAG('W', 'v', 'L', 's')
 #define REASON_SIZE 256
+#define PIDS_MOST   4194304u /* PID_MAX_LIMIT: the kernel gives no more of them */
 
-/* ---- arrays that grow ----------------------------------------------------------------------------------- */
-
-/* Room for one more of `size` bytes; false when there is no memory. */
-static bool grow(void **entries, uint32_t count, uint32_t *capacity, size_t size)
-{
-    if (count < *capacity)
-        return true;
-    uint32_t wanted = *capacity == 0 ? 256 : *capacity * 2;
-    void *more = wvu_os_alloc(wanted * size, LISTS_TAG);
-    if (more == NULL)
-        return false;
-    if (count != 0)
-        memcpy(more, *entries, count * size);
-    wvu_os_free(*entries, LISTS_TAG);
-    *entries = more;
-    *capacity = wanted;
-    return true;
-}
+/* ---- lists ---------------------------------------------------------------------------------------------- */
 
 void wvu_process_list_add(struct wvu_process_list *list, const struct wvu_listed *process)
 {
-    void *entries = list->entries;
-    if (!grow(&entries, list->count, &list->capacity, sizeof *list->entries)) {
-        list->failed = true;
-        return;
-    }
-    list->entries = entries;
-    list->entries[list->count++] = *process;
+    wvu_growing_add(list, process, PIDS_MOST, LISTS_TAG);
 }
 
 static int by_pid(const void *a, const void *b)
@@ -94,17 +73,6 @@ void wvu_process_list_free(struct wvu_process_list *list)
     *list = (struct wvu_process_list){0};
 }
 
-static void add_mismatch(struct wvu_mismatches *mismatches, const struct wvu_mismatch *mismatch)
-{
-    void *entries = mismatches->entries;
-    if (!grow(&entries, mismatches->count, &mismatches->capacity, sizeof *mismatches->entries)) {
-        mismatches->failed = true;
-        return;
-    }
-    mismatches->entries = entries;
-    mismatches->entries[mismatches->count++] = *mismatch;
-}
-
 void wvu_mismatches_free(struct wvu_mismatches *mismatches)
 {
     wvu_os_free(mismatches->entries, LISTS_TAG);
@@ -123,7 +91,7 @@ static void add_if_missing(const struct wvu_process_lists *lists, struct wvu_mis
 {
     mismatch->not_in = all_lists(lists) & ~mismatch->in;
     if (mismatch->not_in != 0)
-        add_mismatch(mismatches, mismatch);
+        wvu_growing_add(mismatches, mismatch, PIDS_MOST, LISTS_TAG);
 }
 
 static bool has_key(const struct wvu_process_list *list, uint32_t pid, uint64_t key)

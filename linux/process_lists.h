@@ -31,7 +31,7 @@ struct wvu_process_list {
     struct wvu_listed *entries;
     uint32_t count;
     uint32_t capacity;
-    bool failed; /* no memory: entries are missing */
+    bool failed; /* no memory, or too many: entries are missing */
 };
 
 /* PASSIVE */

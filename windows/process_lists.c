@@ -13,58 +13,22 @@
  */
 #include "process_lists.h"
 
-#include <string.h>
-
+#include "growing.h"
 #include "os.h"
 
 #define LISTS_TAG WVU_TAG('W', 'v', 'L', 's')
-#define FIRST     256u
 
-/* ---- arrays that grow ----------------------------------------------------------------------------- */
-
-/* Room for one more of `size` bytes; false when there is none to be had. */
-static bool grow(void **entries, uint32_t count, uint32_t *capacity, size_t size)
-{
-    if (count < *capacity)
-        return true;
-    uint32_t wanted = *capacity == 0 ? FIRST : *capacity * 2;
-    void *more = wanted <= WVU_PROCESS_LIST_MOST ? wvu_os_alloc(wanted * size, LISTS_TAG) : NULL;
-    if (more == NULL)
-        return false;
-    if (count != 0)
-        memcpy(more, *entries, count * size);
-    wvu_os_free(*entries, LISTS_TAG);
-    *entries = more;
-    *capacity = wanted;
-    return true;
-}
+/* ---- lists ------------------------------------------------------------------------------------------ */
 
 void wvu_process_list_add(struct wvu_process_list *list, const struct wvu_listed *process)
 {
-    void *entries = list->entries;
-    if (!grow(&entries, list->count, &list->capacity, sizeof *process)) {
-        list->failed = true;
-        return;
-    }
-    list->entries = entries;
-    list->entries[list->count++] = *process;
+    wvu_growing_add(list, process, WVU_PROCESS_LIST_MOST, LISTS_TAG);
 }
 
 void wvu_process_list_free(struct wvu_process_list *list)
 {
     wvu_os_free(list->entries, LISTS_TAG);
     *list = (struct wvu_process_list){.entries = NULL};
-}
-
-static void add_mismatch(struct wvu_mismatches *mismatches, const struct wvu_mismatch *mismatch)
-{
-    void *entries = mismatches->entries;
-    if (!grow(&entries, mismatches->count, &mismatches->capacity, sizeof *mismatch)) {
-        mismatches->failed = true;
-        return;
-    }
-    mismatches->entries = entries;
-    mismatches->entries[mismatches->count++] = *mismatch;
 }
 
 void wvu_mismatches_free(struct wvu_mismatches *mismatches)
@@ -143,7 +107,7 @@ void wvu_process_lists_compare(const struct wvu_process_lists *lists,
         }
         mismatch.not_in = lists->complete & ~mismatch.in;
         if (same && mismatch.not_in != 0)
-            add_mismatch(mismatches, &mismatch);
+            wvu_growing_add(mismatches, &mismatch, WVU_PROCESS_LIST_MOST, LISTS_TAG);
     }
 }
 
