@@ -28,31 +28,18 @@ static const char *const critical_programs[] = {"csrss.exe",    "smss.exe",     
 
 /* ---- characters ------------------------------------------------------------------------------------- */
 
-static char lower(char c)
+/* Ignoring ASCII case. */
+static bool is_equal(const char *text, size_t length, const char *name)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-static bool begins_with(const char *text, size_t length, const char *start, size_t start_length)
-{
-    if (length < start_length)
-        return false;
-    for (size_t i = 0; i < start_length; i++) {
-        if (lower(text[i]) != lower(start[i]))
-            return false;
-    }
-    return true;
-}
-
-static bool is_equal(const char *a, size_t length, const char *b, size_t b_length)
-{
-    return length == b_length && begins_with(a, length, b, b_length);
+    const struct wvu_word word = {text, length};
+    return wvu_word_is(&word, name);
 }
 
 static bool has_letter(const char *path, size_t length)
 {
-    return length >= 3 && lower(path[0]) >= 'a' && lower(path[0]) <= 'z' && path[1] == ':' &&
-           path[2] == '\\';
+    return length >= 3 &&
+           ((path[0] >= 'A' && path[0] <= 'Z') || (path[0] >= 'a' && path[0] <= 'z')) &&
+           path[1] == ':' && path[2] == '\\';
 }
 
 /* Both parts in a row; 0 when they do not fit. */
@@ -110,7 +97,7 @@ static size_t spell_with_device(const char *path, size_t length, char *out, size
 static size_t spell_below_system_root(const char *path, size_t length, char *out, size_t capacity)
 {
     size_t root_length = strlen(system_root);
-    if (root_length == 0 || !begins_with(path, length, system_root, root_length) ||
+    if (root_length == 0 || length < root_length || !is_equal(path, root_length, system_root) ||
         (length > root_length && path[root_length] != '\\'))
         return 0;
     return join(out, capacity, "\\SystemRoot", 11, path + root_length, length - root_length);
@@ -135,16 +122,18 @@ size_t wvu_names_spelling(void *context, const char *path, size_t length, uint32
 
 /* ---- critical programs -------------------------------------------------------------------------------- */
 
-static bool is_spelled(const char *image, size_t length, const char *path, size_t path_length)
+static bool is_spelled(const char *image, size_t length, const char *path)
 {
     char spelling[PATH_BYTES];
-    if (is_equal(image, length, path, path_length))
+    if (is_equal(image, length, path))
         return true;
     for (uint32_t i = 0;; i++) {
-        size_t spelled = wvu_names_spelling(NULL, path, path_length, i, spelling, sizeof spelling);
+        size_t spelled =
+            wvu_names_spelling(NULL, path, strlen(path), i, spelling, sizeof spelling - 1);
         if (spelled == 0)
             return false;
-        if (is_equal(image, length, spelling, spelled))
+        spelling[spelled] = '\0';
+        if (is_equal(image, length, spelling))
             return true;
     }
 }
@@ -156,7 +145,7 @@ static bool is_program(const char *image, size_t length, const char *program)
     struct wvu_builder builder;
     size_t name_length = strlen(program);
     if (length <= name_length || image[length - name_length - 1] != '\\' ||
-        !is_equal(image + length - name_length, name_length, program, name_length))
+        !is_equal(image + length - name_length, name_length, program))
         return false;
     if (system_root[0] == '\0')
         return true;
@@ -164,7 +153,7 @@ static bool is_program(const char *image, size_t length, const char *program)
     wvu_build_text(&builder, system_root);
     wvu_build_text(&builder, "\\System32\\");
     wvu_build_text(&builder, program);
-    return is_spelled(image, length, path, builder.length);
+    return is_spelled(image, length, path);
 }
 
 bool wvu_names_is_critical(const UNICODE_STRING *image)
