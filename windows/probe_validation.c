@@ -271,8 +271,11 @@ static bool is_young(PEPROCESS process)
 static bool is_worth_telling(struct wvu_mismatch *mismatch, PEPROCESS process)
 {
     bool threadless = (mismatch->in & WVU_LIST_SYSTEM) != 0 && mismatch->threads == 0;
-    if (process == NULL)
-        return !(threadless && mismatch->in == WVU_LIST_SYSTEM); /* else: on its way out */
+    if (process == NULL) {
+        /* On its way out, when it could be found until now, or has no thread and nothing else knows it. */
+        bool was_found = (mismatch->in & WVU_LIST_LOOKUP) != 0;
+        return !was_found && !(threadless && mismatch->in == WVU_LIST_SYSTEM);
+    }
     if (has_ended(process))
         return false;
     mismatch->not_in &= ~WVU_LIST_LOOKUP; /* it can be found after all */

@@ -312,7 +312,15 @@ const SID *nt_process_user(const struct nt_process *process); /* NULL: unknown *
 uint32_t nt_process_session(const struct nt_process *process);
 bool nt_process_is_administrator(const struct nt_process *process);
 /* Those that started and did not end; fills `plans`, returns how many. */
-size_t nt_running_processes(const struct nt_process_plan **plans, size_t most);
+/* What the system's list says of a process: a copy, which stays when the process does not. */
+struct nt_running {
+    uint64_t id;
+    uint64_t parent_id;
+    uint64_t first_thread; /* no other process of this run has it; 0: it has no thread */
+    WCHAR name[64];        /* the last part of its path; what is longer is cut */
+    uint16_t name_units;
+};
+size_t nt_running_processes(struct nt_running *running, size_t most);
 const struct nt_process_plan *nt_process_plan_of(const struct nt_process *process);
 void nt_ps_check_leaks(void);
 void nt_cm_check_leaks(void);

@@ -154,14 +154,31 @@ const struct nt_process_plan *nt_process_plan_of(const struct nt_process *proces
     return &process->plan;
 }
 
-size_t nt_running_processes(const struct nt_process_plan **plans, size_t most)
+static void describe(const struct nt_process *process, struct nt_running *running)
+{
+    const struct nt_process_plan *plan = &process->plan;
+    *running = (struct nt_running){.id = plan->id, .parent_id = plan->parent_id};
+    if (!plan->threadless) /* its id can be one that was used before; this cannot */
+        running->first_thread = 0x40000000 + (process->start_key & 0xFFFFFFF) * 4;
+    if (plan->image_file_name == NULL)
+        return;
+    const WCHAR *path = plan->image_file_name->Buffer;
+    size_t end = plan->image_file_name->Length / sizeof(WCHAR), begin = end;
+    while (begin != 0 && path[begin - 1] != '\\')
+        begin--;
+    size_t units = end - begin < NT_ARRAY(running->name) ? end - begin : NT_ARRAY(running->name);
+    memcpy(running->name, path + begin, units * sizeof(WCHAR));
+    running->name_units = (uint16_t)units;
+}
+
+size_t nt_running_processes(struct nt_running *running, size_t most)
 {
     size_t count = 0;
     pthread_mutex_lock(&nt_lock);
     for (const struct nt_process *process = processes; process != NULL; process = process->next) {
         if (!process->object->signaled && (process->plan.hidden & NT_HIDDEN_FROM_LIST) == 0 &&
             count < most)
-            plans[count++] = &process->plan;
+            describe(process, &running[count++]);
     }
     pthread_mutex_unlock(&nt_lock);
     return count;

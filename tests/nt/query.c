@@ -27,73 +27,65 @@ struct process_entry { /* SYSTEM_PROCESS_INFORMATION */
 };
 _Static_assert(sizeof(struct process_entry) == 256, "SYSTEM_PROCESS_INFORMATION");
 
-/* The last part of the path, as the list has it. */
-static UNICODE_STRING base_name(const UNICODE_STRING *path)
-{
-    UNICODE_STRING name = {0};
-    if (path == NULL)
-        return name;
-    size_t count = path->Length / sizeof(WCHAR), begin = count;
-    while (begin != 0 && path->Buffer[begin - 1] != '\\')
-        begin--;
-    name.Buffer = path->Buffer + begin;
-    name.Length = name.MaximumLength = (uint16_t)((count - begin) * sizeof(WCHAR));
-    return name;
-}
-
-static uint32_t entry_size(const UNICODE_STRING *name)
+static uint32_t entry_size(const struct nt_running *process)
 {
     return (uint32_t)sizeof(struct process_entry) + THREAD_ENTRY +
-           (((uint32_t)name->Length + 2 + 7) & ~7u);
+           ((process->name_units * (uint32_t)sizeof(WCHAR) + 2 + 7) & ~7u);
 }
 
-static void write_entry(uint8_t *at, const struct nt_process_plan *plan, const UNICODE_STRING *name)
+static void write_entry(uint8_t *at, const struct nt_running *process)
 {
     struct process_entry *entry = (struct process_entry *)(void *)at;
+    const uint16_t bytes = (uint16_t)(process->name_units * sizeof(WCHAR));
     memset(entry, 0, sizeof *entry + THREAD_ENTRY);
-    entry->next = entry_size(name);
-    entry->threads = plan->threadless ? 0 : 1;
-    entry->id = (HANDLE)plan->id;
-    entry->parent = (HANDLE)plan->parent_id;
-    uint64_t thread = plan->id + 1;
-    memcpy(at + sizeof *entry + THREAD_ID, &thread, sizeof thread);
-    if (name->Length != 0) {
+    entry->next = entry_size(process);
+    entry->threads = process->first_thread != 0 ? 1 : 0;
+    entry->id = (HANDLE)process->id;
+    entry->parent = (HANDLE)process->parent_id;
+    memcpy(at + sizeof *entry + THREAD_ID, &process->first_thread, sizeof process->first_thread);
+    if (bytes != 0) {
         WCHAR *text = (WCHAR *)(void *)(at + sizeof *entry + THREAD_ENTRY);
-        memcpy(text, name->Buffer, name->Length);
-        text[name->Length / sizeof(WCHAR)] = 0;
-        entry->image_name = *name;
-        entry->image_name.Buffer = text;
+        memcpy(text, process->name, bytes);
+        text[process->name_units] = 0;
+        entry->image_name =
+            (UNICODE_STRING){.Length = bytes, .MaximumLength = bytes, .Buffer = text};
     }
 }
 
 enum { SystemProcessInformation = 5 };
 
-static NTAPI NTSTATUS ZwQuerySystemInformation(uint32_t class, void *out, uint32_t size,
-                                               uint32_t *needed)
+static NTSTATUS write_list(const struct nt_running *running, size_t count, uint8_t *at,
+                           uint32_t size, uint32_t *needed)
 {
-    static const struct nt_process_plan idle = {.id = 0};
-    const struct nt_process_plan *plans[PROCESSES_MAX] = {&idle};
-    if (class != SystemProcessInformation)
-        return STATUS_INVALID_INFO_CLASS;
-    size_t count = 1 + nt_running_processes(plans + 1, PROCESSES_MAX - 1);
     uint32_t total = 0;
-    for (size_t i = 0; i < count; i++) {
-        UNICODE_STRING name = base_name(plans[i]->image_file_name);
-        total += entry_size(&name);
-    }
+    for (size_t i = 0; i < count; i++)
+        total += entry_size(&running[i]);
     if (needed != NULL)
         *needed = total;
     if (size < total)
         return STATUS_INFO_LENGTH_MISMATCH;
-    uint8_t *at = out;
     for (size_t i = 0; i < count; i++) {
-        UNICODE_STRING name = base_name(plans[i]->image_file_name);
-        write_entry(at, plans[i], &name);
+        write_entry(at, &running[i]);
         if (i + 1 == count)
             ((struct process_entry *)(void *)at)->next = 0;
-        at += entry_size(&name);
+        at += entry_size(&running[i]);
     }
     return STATUS_SUCCESS;
+}
+
+static NTAPI NTSTATUS ZwQuerySystemInformation(uint32_t class, void *out, uint32_t size,
+                                               uint32_t *needed)
+{
+    if (class != SystemProcessInformation)
+        return STATUS_INVALID_INFO_CLASS;
+    struct nt_running *running = calloc(PROCESSES_MAX, sizeof *running);
+    if (running == NULL)
+        abort();
+    running[0].first_thread = 1; /* the idle process, id 0 */
+    size_t count = 1 + nt_running_processes(running + 1, PROCESSES_MAX - 1);
+    NTSTATUS status = write_list(running, count, out, size, needed);
+    free(running);
+    return status;
 }
 
 struct basic_information { /* PROCESS_BASIC_INFORMATION */
