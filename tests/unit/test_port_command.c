@@ -3,8 +3,7 @@
  * entitled; and its stop in each state.
  *
  * The test is the engine: it defines wvu_command_answer, which looks at what it gets and answers as the
- * request's data says. Waits have a bound far beyond what they take. Each test's end compares the
- * descriptors of this process with those of its beginning.
+ * request's data says. Waits have a bound far beyond what they take.
  */
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -16,23 +15,15 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 #include "atomic.h"
 #include "command.h"
 #include "log.h"
 #include "os.h"
 #include "port_command.h"
-#include "support/port_client.h"
-
-#define MS    UINT64_C(1000000)
-#define SOON  (5000 * MS) /* what "at once" may take on a machine that is busy */
-#define GROUP 54321
+#include "support/port_place.h"
 
 /* ---- the engine's part --------------------------------------------------------------------- */
 
@@ -130,24 +121,11 @@ static void set_hold(struct wvu_sensor *sensor, bool hold)
 /* ---- fixture ------------------------------------------------------------------------------- */
 
 struct fixture {
-    char path[64];
-    struct wvu_run_dir run_dir;
+    struct place place;
     struct wvu_port_command *port;
     struct wvu_sensor sensor;
-    int descriptors; /* before the test */
     bool started;
 };
-
-static int count_descriptors(void)
-{
-    int count = 0;
-    DIR *directory = opendir("/proc/self/fd");
-    assert_non_null(directory);
-    while (readdir(directory) != NULL)
-        count++;
-    closedir(directory);
-    return count;
-}
 
 #define KEY(pid) (UINT64_C(0x100000000) + (pid))
 
@@ -156,26 +134,36 @@ static uint64_t key_of(void *context, uint32_t pid)
     return context != NULL ? KEY(pid) : 0;
 }
 
-static int setup(void **state)
+static wvu_status create(struct fixture *fixture)
+{
+    struct place *place = &fixture->place;
+    const struct wvu_port_command_settings settings = {
+        .run_dir = &place->run_dir, .key_of = key_of, .context = fixture};
+    return wvu_port_command_create(&settings, &fixture->port, place->reason, sizeof place->reason);
+}
+
+/* Without a port. */
+static int setup_place(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
-    char reason[512] = "";
     assert_non_null(fixture);
-    fixture->descriptors = count_descriptors();
-    snprintf(fixture->path, sizeof fixture->path, "/tmp/wvu-command-XXXXXX");
-    assert_non_null(mkdtemp(fixture->path));
+    fixture->place = (struct place){.file = WVU_COMMAND_FILE, .packet_max = WVU_RESPONSE_MAX};
+    open_place(&fixture->place, SHORT_PATH);
     pthread_mutex_init(&fixture->sensor.mutex, NULL);
     pthread_cond_init(&fixture->sensor.changed, NULL);
-    assert_int_equal(wvu_run_dir_open(&fixture->run_dir, fixture->path, reason, sizeof reason),
-                     WVU_STATUS_OK);
-    const struct wvu_port_command_settings settings = {
-        .run_dir = &fixture->run_dir, .key_of = key_of, .context = fixture};
-    assert_int_equal(wvu_port_command_create(&settings, &fixture->port, reason, sizeof reason),
-                     WVU_STATUS_OK);
-    assert_int_equal(wvu_port_command_start(fixture->port, &fixture->sensor, reason, sizeof reason),
+    *state = fixture;
+    return 0;
+}
+
+static int setup(void **state)
+{
+    setup_place(state);
+    struct fixture *fixture = *state;
+    assert_int_equal(create(fixture), WVU_STATUS_OK);
+    assert_int_equal(wvu_port_command_start(fixture->port, &fixture->sensor, fixture->place.reason,
+                                            sizeof fixture->place.reason),
                      WVU_STATUS_OK);
     fixture->started = true;
-    *state = fixture;
     return 0;
 }
 
@@ -196,9 +184,7 @@ static int teardown(void **state)
     if (fixture->started)
         stop(fixture);
     wvu_port_command_destroy(fixture->port);
-    wvu_run_dir_close(&fixture->run_dir);
-    assert_int_equal(rmdir(fixture->path), 0); /* nothing is left in it */
-    assert_int_equal(count_descriptors(), fixture->descriptors);
+    close_place(&fixture->place);
     free(fixture);
     return 0;
 }
@@ -220,21 +206,10 @@ static const struct wvu_sensor *newest(struct fixture *fixture)
 
 /* ---- clients ------------------------------------------------------------------------------- */
 
-static int connect_to(const char *run_dir)
-{
-    return connect_to_file(run_dir, WVU_COMMAND_FILE);
-}
-
-static wvu_status take_welcome(int fd)
-{
-    return take_welcome_of(fd, WVU_RESPONSE_MAX);
-}
-
 static int enter(struct fixture *fixture)
 {
-    int fd = connect_to(fixture->path);
-    assert_true(fd >= 0);
-    assert_int_equal(take_welcome(fd), WVU_STATUS_OK);
+    int fd;
+    assert_int_equal(come(&fixture->place, &fd), WVU_STATUS_OK);
     return fd;
 }
 
@@ -353,8 +328,8 @@ static void test_who_asks_is_known_when_it_is_dead(void **state)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        int fd = connect_to(fixture->path);
-        if (fd < 0 || take_welcome(fd) != WVU_STATUS_OK || write(said[1], &fd, sizeof fd) < 0)
+        int fd;
+        if (come(&fixture->place, &fd) != WVU_STATUS_OK || write(said[1], &fd, sizeof fd) < 0)
             _exit(FAILED);
         pause();
     }
@@ -393,10 +368,10 @@ static void come_ask_and_leave(void *context)
 {
     struct crowd *crowd = context;
     for (unsigned i = 0; i < crowd->count;) {
-        int fd = connect_to(crowd->fixture->path);
+        int fd;
+        wvu_status status = come(&crowd->fixture->place, &fd);
         if (fd < 0)
             return;
-        wvu_status status = take_welcome(fd);
         if (status == WVU_STATUS_OK)
             crowd->answered += ask(fd, crowd->first + i);
         close(fd);
@@ -434,16 +409,10 @@ static void test_as_many_as_there_is_room_for(void **state)
 {
     struct fixture *fixture = *state;
     int fds[WVU_COMMAND_CLIENTS_MAX];
-    unsigned char byte;
     for (unsigned i = 0; i < WVU_COMMAND_CLIENTS_MAX; i++)
         fds[i] = enter(fixture);
-    for (int i = 0; i < 20; i++) {
-        int fd = connect_to(fixture->path);
-        assert_true(fd >= 0);
-        assert_int_equal(take_welcome(fd), WVU_STATUS_CONNECTION_LIMIT);
-        assert_int_equal(take(fd, &byte, 1), -1);
-        close(fd);
-    }
+    for (int i = 0; i < 20; i++)
+        check_refused(&fixture->place, WVU_STATUS_CONNECTION_LIMIT);
     assert_int_equal(counters(fixture).refused_full, 20);
     for (unsigned round = 0; round < 3; round++) /* all at once, and each its own answer */
         for (unsigned i = 0; i < WVU_COMMAND_CLIENTS_MAX; i++)
@@ -519,15 +488,11 @@ static void test_garbage_is_handed_on_as_it_came(void **state)
 {
     struct fixture *fixture = *state;
     unsigned char garbage[300];
-    uint64_t random = 88172645463325252u;
+    uint64_t random = RANDOM_FIRST;
     int fd = enter(fixture);
     for (uint32_t size = 1; size < sizeof garbage; size += 7) {
-        for (uint32_t i = 0; i < size; i++) {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            garbage[i] = (unsigned char)random;
-        }
+        for (uint32_t i = 0; i < size; i++)
+            garbage[i] = (unsigned char)next_random(&random);
         if (size >= 12)
             memset(garbage + 4, 0xFF, 4); /* no command of the stand-in */
         assert_true(put_packet(fd, garbage, size));
@@ -585,26 +550,19 @@ static void test_client_that_closes_with_a_response_unread(void **state)
 static void test_killed_clients_leave_nothing_behind(void **state)
 {
     struct fixture *fixture = *state;
-    uint64_t random = 88172645463325252u;
+    uint64_t random = RANDOM_FIRST;
     for (unsigned i = 0; i < 3 * WVU_COMMAND_CLIENTS_MAX; i++) {
         pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) {
-            int fd = connect_to(fixture->path);
-            if (fd < 0 || take_welcome(fd) != WVU_STATUS_OK)
+            int fd;
+            if (come(&fixture->place, &fd) != WVU_STATUS_OK)
                 _exit(FAILED);
             for (uint64_t n = 0;; n++)
                 if (!ask(fd, n))
                     _exit(FAILED);
         }
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        nanosleep(&(struct timespec){0, (long)(random % 3000000)}, NULL);
-        int status;
-        assert_int_equal(kill(child, SIGKILL), 0);
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_true(WIFSIGNALED(status)); /* it was not refused */
+        kill_soon(child, &random);
     }
     int fd = enter(fixture);
     assert_true(ask(fd, 1));
@@ -619,53 +577,34 @@ static void test_stopping_sensor_lets_nobody_in(void **state)
     struct fixture *fixture = *state;
     int first = enter(fixture);
     wvu_port_command_refuse(fixture->port);
-    int second = connect_to(fixture->path);
-    assert_true(second >= 0);
-    assert_int_equal(take_welcome(second), WVU_STATUS_STOPPING);
-    close(second);
+    check_refused(&fixture->place, WVU_STATUS_STOPPING);
     assert_true(ask(first, 1)); /* the engine says that it is stopping */
     assert_int_equal(counters(fixture).refused_stopping, 1);
     close(first);
 }
 
-static int try_as_nobody(const char *run_dir, gid_t group)
-{
-    return try_port_as_nobody(run_dir, WVU_COMMAND_FILE, WVU_RESPONSE_MAX, group, NULL, 0);
-}
-
 static void set_group(struct fixture *fixture, bool has_group)
 {
-    char reason[512] = "";
-    assert_int_equal(
-        wvu_port_command_set_group(fixture->port, has_group, GROUP, reason, sizeof reason),
-        WVU_STATUS_OK);
+    struct place *place = &fixture->place;
+    assert_int_equal(wvu_port_command_set_group(fixture->port, has_group, GROUP, place->reason,
+                                                sizeof place->reason),
+                     WVU_STATUS_OK);
 }
 
 static void test_others_are_not_let_in(void **state)
 {
     struct fixture *fixture = *state;
-    char file[128];
-    struct stat status;
+    const struct place *place = &fixture->place;
     if (geteuid() != 0)
         skip(); /* only root can become somebody else */
-    snprintf(file, sizeof file, "%s/%s", fixture->path, WVU_COMMAND_FILE);
-    assert_int_equal(chmod(fixture->path, 0755), 0);
-    assert_int_equal(stat(file, &status), 0);
-    assert_int_equal(status.st_mode & 07777, 0600);
-    assert_int_equal(try_as_nobody(fixture->path, 65534), DENIED_BY_MODE);
-    /* Should the mode be changed by somebody, the credentials still count. */
-    assert_int_equal(chmod(file, 0666), 0);
-    assert_int_equal(try_as_nobody(fixture->path, 65534), DENIED_BY_SENSOR);
+    check_credentials_count(place, NOBODY);
     assert_int_equal(counters(fixture).refused_unentitled, 1);
 
     set_group(fixture, true);
-    assert_int_equal(stat(file, &status), 0);
-    assert_int_equal(status.st_mode & 07777, 0660);
-    assert_int_equal(try_as_nobody(fixture->path, GROUP), LET_IN);
+    assert_int_equal(mode_of(place, WVU_COMMAND_FILE), 0660);
+    assert_int_equal(try_as_nobody(place, GROUP, NULL, 0), LET_IN);
     set_group(fixture, false);
-    assert_int_equal(chmod(fixture->path, 0755), 0);
-    assert_int_equal(chmod(file, 0666), 0);
-    assert_int_equal(try_as_nobody(fixture->path, GROUP), DENIED_BY_SENSOR);
+    check_credentials_count(place, GROUP);
 }
 
 /* ---- stop ---------------------------------------------------------------------------------- */
@@ -728,8 +667,8 @@ static void test_slow_command(void **state)
 static void ask_until_stopped(void *context)
 {
     struct crowd *crowd = context;
-    int fd = connect_to(crowd->fixture->path);
-    if (fd < 0 || take_welcome(fd) != WVU_STATUS_OK)
+    int fd;
+    if (come(&crowd->fixture->place, &fd) != WVU_STATUS_OK)
         return;
     while (ask(fd, crowd->answered))
         wvu_store_relaxed(&crowd->answered, crowd->answered + 1);
@@ -758,20 +697,11 @@ static void test_stop_while_clients_ask(void **state)
 /* The longest run directory that the configuration allows has room for this name. */
 static void test_path_that_is_too_long(void **state)
 {
-    (void)state;
-    char path[128] = "/tmp/wvu-command-", reason[512] = "";
-    struct wvu_run_dir run_dir;
-    struct wvu_port_command *port = NULL;
-    memset(path + 17, 'x', 74);
-    memcpy(path + 91, "XXXXXX", 7); /* 97 bytes: one too many */
-    assert_non_null(mkdtemp(path));
-    assert_int_equal(wvu_run_dir_open(&run_dir, path, reason, sizeof reason), WVU_STATUS_OK);
-    const struct wvu_port_command_settings settings = {.run_dir = &run_dir};
-    assert_int_equal(wvu_port_command_create(&settings, &port, reason, sizeof reason),
-                     WVU_STATUS_INVALID_PARAMETER);
-    assert_non_null(strstr(reason, "at most 96 bytes"));
-    wvu_run_dir_close(&run_dir);
-    assert_int_equal(rmdir(path), 0);
+    struct fixture *fixture = *state;
+    close_place(&fixture->place);
+    open_place(&fixture->place, 97); /* one too many */
+    assert_int_equal(create(fixture), WVU_STATUS_INVALID_PARAMETER);
+    assert_non_null(strstr(fixture->place.reason, "at most 96 bytes"));
 }
 
 #define PORT_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -798,7 +728,7 @@ int main(void)
         PORT_TEST(test_stop_with_clients),
         PORT_TEST(test_slow_command),
         PORT_TEST(test_stop_while_clients_ask),
-        cmocka_unit_test(test_path_that_is_too_long),
+        cmocka_unit_test_setup_teardown(test_path_that_is_too_long, setup_place, teardown),
     };
     wvu_log_configure(0, WVU_LOG_ERROR); /* the log has tests of its own */
     return cmocka_run_group_tests_name("port_command", tests, NULL, NULL);

@@ -15,29 +15,16 @@
 
 #include <cmocka.h>
 
-#include <errno.h>
-#include <poll.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "atomic.h"
 #include "dispatcher.h"
 #include "log.h"
 #include "os.h"
 #include "port_socket.h"
-#include "support/port_client.h"
+#include "support/port_place.h"
 
-#define MS       UINT64_C(1000000)
 #define PATIENCE (PATIENCE_MS * MS)
-#define SOON     (5000 * MS) /* what "at once" may take on a machine that is busy */
-#define GROUP    54321
 
 /* ---- the dispatcher's part ----------------------------------------------------------------- */
 
@@ -80,8 +67,7 @@ void wvu_dispatcher_disconnected(struct wvu_dispatcher *dispatcher)
 /* ---- fixture ------------------------------------------------------------------------------- */
 
 struct fixture {
-    char path[64];
-    struct wvu_run_dir run_dir;
+    struct place place;
     struct wvu_port_socket *port;
     struct wvu_port *operations;
     struct wvu_dispatcher dispatcher;
@@ -98,27 +84,41 @@ static void show_reader(void *context, const struct wvu_port_peer *reader)
     fixture->reader_shown = reader != NULL;
 }
 
-static int setup(void **state)
+static wvu_status create(struct fixture *fixture)
 {
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    char reason[512] = "";
-    assert_non_null(fixture);
-    snprintf(fixture->path, sizeof fixture->path, "/tmp/wvu-port-XXXXXX");
-    assert_non_null(mkdtemp(fixture->path));
-    pthread_mutex_init(&fixture->dispatcher.mutex, NULL);
-    pthread_cond_init(&fixture->dispatcher.changed, NULL);
-    assert_int_equal(wvu_run_dir_open(&fixture->run_dir, fixture->path, reason, sizeof reason),
-                     WVU_STATUS_OK);
+    struct place *place = &fixture->place;
     const struct wvu_port_socket_settings settings = {
-        .run_dir = &fixture->run_dir, .changed = show_reader, .context = fixture};
-    assert_int_equal(wvu_port_socket_create(&settings, &fixture->port, reason, sizeof reason),
+        .run_dir = &place->run_dir, .changed = show_reader, .context = fixture};
+    return wvu_port_socket_create(&settings, &fixture->port, place->reason, sizeof place->reason);
+}
+
+static void start(struct fixture *fixture)
+{
+    assert_int_equal(wvu_port_socket_start(fixture->port, &fixture->dispatcher,
+                                           fixture->place.reason, sizeof fixture->place.reason),
                      WVU_STATUS_OK);
-    assert_int_equal(
-        wvu_port_socket_start(fixture->port, &fixture->dispatcher, reason, sizeof reason),
-        WVU_STATUS_OK);
     fixture->started = true;
     fixture->operations = wvu_port_socket_port(fixture->port);
+}
+
+/* Without a port. */
+static int setup_place(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    fixture->place = (struct place){.file = WVU_PORT_FILE, .packet_max = WVU_MESSAGE_MAX};
+    open_place(&fixture->place, SHORT_PATH);
+    pthread_mutex_init(&fixture->dispatcher.mutex, NULL);
+    pthread_cond_init(&fixture->dispatcher.changed, NULL);
     *state = fixture;
+    return 0;
+}
+
+static int setup(void **state)
+{
+    setup_place(state);
+    assert_int_equal(create(*state), WVU_STATUS_OK);
+    start(*state);
     return 0;
 }
 
@@ -139,8 +139,7 @@ static int teardown(void **state)
     if (fixture->started)
         stop(fixture);
     wvu_port_socket_destroy(fixture->port);
-    wvu_run_dir_close(&fixture->run_dir);
-    assert_int_equal(rmdir(fixture->path), 0); /* nothing is left in it */
+    close_place(&fixture->place);
     free(fixture);
     return 0;
 }
@@ -172,16 +171,6 @@ static void await_dispatcher(struct fixture *fixture, unsigned connects, unsigne
 
 /* ---- readers: only system calls, for they also run in children ----------------------------- */
 
-static int connect_to(const char *run_dir)
-{
-    return connect_to_file(run_dir, WVU_PORT_FILE);
-}
-
-static wvu_status take_welcome(int fd)
-{
-    return take_welcome_of(fd, WVU_MESSAGE_MAX);
-}
-
 /* Takes a message and gives its id, 0 when there is none. */
 static uint64_t take_message(int fd)
 {
@@ -209,9 +198,8 @@ static bool put_reply(int fd, uint64_t message_id)
 /* A reader that was let in, which the dispatcher knows. */
 static int enter(struct fixture *fixture, unsigned connects)
 {
-    int fd = connect_to(fixture->path);
-    assert_true(fd >= 0);
-    assert_int_equal(take_welcome(fd), WVU_STATUS_OK);
+    int fd;
+    assert_int_equal(come(&fixture->place, &fd), WVU_STATUS_OK);
     await_dispatcher(fixture, connects, connects - 1);
     return fd;
 }
@@ -381,9 +369,8 @@ static void test_port_is_free_at_once(void **state)
 {
     struct fixture *fixture = *state;
     for (unsigned i = 0; i < 300; i++) {
-        int fd = connect_to(fixture->path);
-        assert_true(fd >= 0);
-        assert_int_equal(take_welcome(fd), WVU_STATUS_OK);
+        int fd;
+        assert_int_equal(come(&fixture->place, &fd), WVU_STATUS_OK);
         close(fd);
     }
     await_dispatcher(fixture, 300, 300);
@@ -553,15 +540,9 @@ static void test_flood_is_told_and_can_be_ended(void **state)
 static void test_second_reader_is_refused(void **state)
 {
     struct fixture *fixture = *state;
-    unsigned char byte;
     int first = enter(fixture, 1);
-    for (int i = 0; i < 20; i++) {
-        int second = connect_to(fixture->path);
-        assert_true(second >= 0);
-        assert_int_equal(take_welcome(second), WVU_STATUS_CONNECTION_LIMIT);
-        assert_int_equal(take(second, &byte, 1), -1);
-        close(second);
-    }
+    for (int i = 0; i < 20; i++)
+        check_refused(&fixture->place, WVU_STATUS_CONNECTION_LIMIT);
     assert_int_equal(counters(fixture).refused_busy, 20);
     check_exchange(fixture, first);
     close(first);
@@ -572,56 +553,33 @@ static void test_stopping_sensor_lets_nobody_in(void **state)
     struct fixture *fixture = *state;
     int first = enter(fixture, 1);
     wvu_port_socket_refuse(fixture->port);
-    int second = connect_to(fixture->path);
-    assert_true(second >= 0);
-    assert_int_equal(take_welcome(second), WVU_STATUS_STOPPING);
-    close(second);
+    check_refused(&fixture->place, WVU_STATUS_STOPPING);
     check_exchange(fixture, first);
     assert_int_equal(counters(fixture).refused_stopping, 1);
     close(first);
 }
 
-static int try_as_nobody(const char *run_dir, gid_t group, const gid_t *groups, size_t count)
-{
-    return try_port_as_nobody(run_dir, WVU_PORT_FILE, WVU_MESSAGE_MAX, group, groups, count);
-}
-
 static void set_group(struct fixture *fixture, bool has_group)
 {
-    char reason[512] = "";
-    assert_int_equal(
-        wvu_port_socket_set_group(fixture->port, has_group, GROUP, reason, sizeof reason),
-        WVU_STATUS_OK);
-}
-
-static mode_t mode_of(const struct fixture *fixture, const char *file)
-{
-    struct stat status;
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", fixture->path, file);
-    assert_int_equal(stat(path, &status), 0);
-    return status.st_mode & 07777;
+    struct place *place = &fixture->place;
+    assert_int_equal(wvu_port_socket_set_group(fixture->port, has_group, GROUP, place->reason,
+                                               sizeof place->reason),
+                     WVU_STATUS_OK);
 }
 
 static void test_others_are_not_let_in(void **state)
 {
     struct fixture *fixture = *state;
-    char port[128];
     if (geteuid() != 0)
         skip(); /* only root can become somebody else */
-    assert_int_equal(chmod(fixture->path, 0755), 0);
-    assert_int_equal(mode_of(fixture, WVU_PORT_FILE), 0600);
-    assert_int_equal(try_as_nobody(fixture->path, 65534, NULL, 0), DENIED_BY_MODE);
-    /* Should the mode be changed by somebody, the credentials still count. */
-    snprintf(port, sizeof port, "%s/%s", fixture->path, WVU_PORT_FILE);
-    assert_int_equal(chmod(port, 0666), 0);
-    assert_int_equal(try_as_nobody(fixture->path, 65534, NULL, 0), DENIED_BY_SENSOR);
+    check_credentials_count(&fixture->place, NOBODY);
     assert_int_equal(counters(fixture).refused_unentitled, 1);
 }
 
 static void test_members_of_the_group_are_let_in(void **state)
 {
     struct fixture *fixture = *state;
+    const struct place *place = &fixture->place;
     gid_t groups[200];
     if (geteuid() != 0)
         skip(); /* only root can become somebody else */
@@ -629,16 +587,16 @@ static void test_members_of_the_group_are_let_in(void **state)
         groups[i] = 60000 + (gid_t)i;
     groups[150] = GROUP;
     set_group(fixture, true);
-    assert_int_equal(mode_of(fixture, WVU_PORT_FILE), 0660);
-    assert_int_equal(mode_of(fixture, "."), 0750);
-    assert_int_equal(try_as_nobody(fixture->path, GROUP, NULL, 0), LET_IN);
-    assert_int_equal(try_as_nobody(fixture->path, 65534, groups + 150, 1), LET_IN);
-    assert_int_equal(try_as_nobody(fixture->path, 65534, groups, 200), LET_IN);
-    assert_int_equal(try_as_nobody(fixture->path, 65534, groups, 100), DENIED_BY_MODE);
+    assert_int_equal(mode_of(place, WVU_PORT_FILE), 0660);
+    assert_int_equal(mode_of(place, "."), 0750);
+    assert_int_equal(try_as_nobody(place, GROUP, NULL, 0), LET_IN);
+    assert_int_equal(try_as_nobody(place, NOBODY, groups + 150, 1), LET_IN);
+    assert_int_equal(try_as_nobody(place, NOBODY, groups, 200), LET_IN);
+    assert_int_equal(try_as_nobody(place, NOBODY, groups, 100), DENIED_BY_MODE);
 
     set_group(fixture, false);
-    assert_int_equal(mode_of(fixture, WVU_PORT_FILE), 0600);
-    assert_int_equal(try_as_nobody(fixture->path, 65534, groups, 200), DENIED_BY_MODE);
+    assert_int_equal(mode_of(place, WVU_PORT_FILE), 0600);
+    assert_int_equal(try_as_nobody(place, NOBODY, groups, 200), DENIED_BY_MODE);
     await_dispatcher(fixture, 3, 3);
 }
 
@@ -668,10 +626,10 @@ static void serve(void *context)
     }
 }
 
-static _Noreturn void read_for_ever(const char *run_dir)
+static _Noreturn void read_for_ever(const struct place *place)
 {
-    int fd = connect_to(run_dir);
-    if (fd < 0 || take_welcome(fd) != WVU_STATUS_OK)
+    int fd;
+    if (come(place, &fd) != WVU_STATUS_OK)
         _exit(FAILED);
     for (;;) {
         uint64_t id = take_message(fd);
@@ -686,21 +644,14 @@ static void test_killed_readers_free_the_port(void **state)
     struct fixture *fixture = *state;
     struct serving serving = {.fixture = fixture};
     wvu_thread thread;
-    uint64_t random = 88172645463325252u;
+    uint64_t random = RANDOM_FIRST;
     assert_int_equal(wvu_thread_start(&thread, "serve", serve, &serving), WVU_STATUS_OK);
     for (int i = 0; i < 300; i++) {
         pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0)
-            read_for_ever(fixture->path);
-        random ^= random << 13; /* xorshift: any moment, the same ones each time */
-        random ^= random >> 7;
-        random ^= random << 17;
-        nanosleep(&(struct timespec){0, (long)(random % 3000000)}, NULL);
-        int status;
-        assert_int_equal(kill(child, SIGKILL), 0);
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_true(WIFSIGNALED(status)); /* it was not refused */
+            read_for_ever(&fixture->place);
+        kill_soon(child, &random);
     }
     wvu_store_release(&serving.stop, 1);
     fixture->operations->operations->cancel(fixture->operations);
@@ -788,7 +739,7 @@ static void connect_until_stopped(void *context)
 {
     struct serving *serving = context;
     while (wvu_load_acquire(&serving->stop) == 0) {
-        int fd = connect_to(serving->fixture->path);
+        int fd = connect_to_file(serving->fixture->place.path, WVU_PORT_FILE);
         if (fd >= 0)
             close(fd);
     }
@@ -820,76 +771,42 @@ static void test_stop_while_readers_come_and_go(void **state)
 
 static void test_socket_of_a_dead_sensor_is_replaced(void **state)
 {
-    (void)state;
-    char path[] = "/tmp/wvu-port-XXXXXX", reason[512] = "", file[64];
-    struct wvu_run_dir run_dir;
-    struct wvu_port_socket *port = NULL;
-    assert_non_null(mkdtemp(path));
-    snprintf(file, sizeof file, "%s/%s", path, WVU_PORT_FILE);
+    struct fixture *fixture = *state;
+    const char *file = path_of(&fixture->place, WVU_PORT_FILE);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, file, strlen(file) + 1);
     int dead = socket(AF_UNIX, SOCK_SEQPACKET, 0);
     assert_int_equal(bind(dead, (const struct sockaddr *)&address, sizeof address), 0);
     close(dead);
 
-    struct wvu_dispatcher dispatcher = {.mutex = PTHREAD_MUTEX_INITIALIZER,
-                                        .changed = PTHREAD_COND_INITIALIZER};
-    assert_int_equal(wvu_run_dir_open(&run_dir, path, reason, sizeof reason), WVU_STATUS_OK);
-    const struct wvu_port_socket_settings settings = {.run_dir = &run_dir};
-    assert_int_equal(wvu_port_socket_create(&settings, &port, reason, sizeof reason),
-                     WVU_STATUS_OK);
+    assert_int_equal(create(fixture), WVU_STATUS_OK);
     assert_int_equal(access(file, F_OK), -1); /* not before one can connect */
-    assert_int_equal(wvu_port_socket_start(port, &dispatcher, reason, sizeof reason),
-                     WVU_STATUS_OK);
-    int fd = connect_to(path);
-    assert_true(fd >= 0);
-    assert_int_equal(take_welcome(fd), WVU_STATUS_OK);
-    close(fd);
-    wvu_port_socket_stop(port);
-    wvu_port_socket_destroy(port);
-    wvu_run_dir_close(&run_dir);
-    assert_int_equal(rmdir(path), 0);
+    start(fixture);
+    close(enter(fixture, 1));
 }
 
 static void test_what_is_no_socket_is_not_replaced(void **state)
 {
-    (void)state;
-    char path[] = "/tmp/wvu-port-XXXXXX", reason[512] = "", file[64];
-    struct wvu_run_dir run_dir;
-    struct wvu_port_socket *port = NULL;
-    assert_non_null(mkdtemp(path));
-    snprintf(file, sizeof file, "%s/%s", path, WVU_PORT_FILE);
+    struct fixture *fixture = *state;
+    const char *file = path_of(&fixture->place, WVU_PORT_FILE);
     fclose(fopen(file, "w"));
-    assert_int_equal(wvu_run_dir_open(&run_dir, path, reason, sizeof reason), WVU_STATUS_OK);
-    const struct wvu_port_socket_settings settings = {.run_dir = &run_dir};
-    assert_int_not_equal(wvu_port_socket_create(&settings, &port, reason, sizeof reason),
-                         WVU_STATUS_OK);
-    assert_null(port);
-    assert_non_null(strstr(reason, file));
-    wvu_run_dir_close(&run_dir);
+    assert_int_not_equal(create(fixture), WVU_STATUS_OK);
+    assert_null(fixture->port);
+    assert_non_null(strstr(fixture->place.reason, file));
     assert_int_equal(unlink(file), 0);
-    assert_int_equal(rmdir(path), 0);
 }
 
 static void test_path_that_is_too_long(void **state)
 {
-    (void)state;
-    char path[128] = "/tmp/wvu-port-", reason[512] = "";
-    struct wvu_run_dir run_dir;
-    struct wvu_port_socket *port = NULL;
-    memset(path + 14, 'x', 79);
-    memcpy(path + 93, "XXXXXX", 7); /* 99 bytes: one too many */
-    assert_non_null(mkdtemp(path));
-    assert_int_equal(wvu_run_dir_open(&run_dir, path, reason, sizeof reason), WVU_STATUS_OK);
-    const struct wvu_port_socket_settings settings = {.run_dir = &run_dir};
-    assert_int_equal(wvu_port_socket_create(&settings, &port, reason, sizeof reason),
-                     WVU_STATUS_INVALID_PARAMETER);
-    assert_non_null(strstr(reason, "98"));
-    wvu_run_dir_close(&run_dir);
-    assert_int_equal(rmdir(path), 0);
+    struct fixture *fixture = *state;
+    close_place(&fixture->place);
+    open_place(&fixture->place, 99); /* one too many */
+    assert_int_equal(create(fixture), WVU_STATUS_INVALID_PARAMETER);
+    assert_non_null(strstr(fixture->place.reason, "at most 98 bytes"));
 }
 
-#define PORT_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PORT_TEST(name)  cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PLACE_TEST(name) cmocka_unit_test_setup_teardown(name, setup_place, teardown)
 
 int main(void)
 {
@@ -919,9 +836,9 @@ int main(void)
         PORT_TEST(test_stop_with_a_full_socket),
         PORT_TEST(test_stop_during_a_flood),
         PORT_TEST(test_stop_while_readers_come_and_go),
-        cmocka_unit_test(test_socket_of_a_dead_sensor_is_replaced),
-        cmocka_unit_test(test_what_is_no_socket_is_not_replaced),
-        cmocka_unit_test(test_path_that_is_too_long),
+        PLACE_TEST(test_socket_of_a_dead_sensor_is_replaced),
+        PLACE_TEST(test_what_is_no_socket_is_not_replaced),
+        PLACE_TEST(test_path_that_is_too_long),
     };
     for (size_t i = 0; i < sizeof batch; i++)
         batch[i] = (unsigned char)(i * 31 + i / 256);
