@@ -154,6 +154,8 @@ def table_of_additions(results):
     for load, rounds in results.get("additions", {}).items():
         for what, name in (("stopped", "what works in the kernel, alone"),
                            ("least", "probes for processes and images"), ("all", "all probes, 100 rules")):
+            if what not in rounds[0]:  # results of before that was measured
+                continue
             ratios = [entry[what] / entry["off"] for entry in rounds]
             costs = [entry[what + "_cpu"] / entry["count"] * 1e6 for entry in rounds]
             ratio = median([entry[what] for entry in rounds]) / median([entry["off"] for entry in rounds])
