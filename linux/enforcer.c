@@ -1,5 +1,5 @@
 /*
- * What deny rules do. Called by the source (source.c), in its thread; no locks.
+ * What deny rules do. Called by the source (source_events.c), in its thread; no locks.
  *
  * A program that the kernel's side stopped at its exec (denials.c) is only told of here. What the kernel's side
  * could not know, because the rule asks for more than a file, is ended now, after the program began

@@ -1,5 +1,5 @@
 /*
- * Merges perf rings by time. Called by the source's thread (source.c) and by tests; no locks.
+ * Merges perf rings by time. Called by the source's thread (source_look.c) and by tests; no locks.
  *
  * Why the order is right. On one CPU the kernel stamps a record and then writes it, without being
  * interrupted by another writer of that ring, so a ring is in order. Between CPUs, let record B be a

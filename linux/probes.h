@@ -1,5 +1,5 @@
 /*
- * The probes of the Linux host: the list of them, and how the source (source.c) hands them events.
+ * The probes of the Linux host: the list of them, and how the source (source_events.c) hands them events.
  */
 #ifndef WVU_LINUX_PROBES_H
 #define WVU_LINUX_PROBES_H
