@@ -116,6 +116,8 @@ NTSTATUS nt_process_announce(struct nt_process *process, struct nt_process *crea
 void nt_process_exit(struct nt_process *process, NTSTATUS exit_status);
 void nt_process_release(struct nt_process *process);
 void nt_process_hide(struct nt_process *process, uint32_t hidden); /* NT_HIDDEN_... */
+/* Hidden from the list, found by its id so often, and then gone. */
+void nt_process_found_only(struct nt_process *process, uint32_t lookups);
 void *nt_process_object(const struct nt_process *process);
 uint64_t nt_process_start_key(const struct nt_process *process);
 void *nt_process_file_object(const struct nt_process *process);

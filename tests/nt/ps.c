@@ -25,6 +25,7 @@ struct nt_process {
     SID user;
     bool has_user;
     uint64_t start_key;
+    uint32_t lookups_left; /* 0: any number */
     int64_t create_time;
     NTSTATUS exit_status;
     bool terminated;
@@ -96,6 +97,14 @@ void nt_process_hide(struct nt_process *process, uint32_t hidden)
 {
     pthread_mutex_lock(&nt_lock);
     process->plan.hidden = hidden;
+    pthread_mutex_unlock(&nt_lock);
+}
+
+void nt_process_found_only(struct nt_process *process, uint32_t lookups)
+{
+    pthread_mutex_lock(&nt_lock);
+    process->plan.hidden = NT_HIDDEN_FROM_LIST;
+    process->lookups_left = lookups;
     pthread_mutex_unlock(&nt_lock);
 }
 
@@ -660,8 +669,11 @@ static NTAPI NTSTATUS PsLookupProcessByProcessId(HANDLE id, void **out)
             (process->plan.hidden & NT_HIDDEN_FROM_LOOKUP) == 0)
             found = process;
     }
-    if (found != NULL)
+    if (found != NULL) {
         nt_object_take_locked(found->object); /* before somebody releases it */
+        if (found->lookups_left != 0 && --found->lookups_left == 0)
+            found->plan.hidden |= NT_HIDDEN_FROM_LOOKUP;
+    }
     pthread_mutex_unlock(&nt_lock);
     if (found == NULL)
         return STATUS_INVALID_CID;

@@ -257,6 +257,17 @@ static void innocent(const char *path, uint32_t scale)
     nt_process_exit(pending, NT_STATUS(0x00000103)); /* an exit code that also means "not yet" */
     expect_nothing(&world, "ended, and somebody holds the object");
 
+    /* Both looks find it, and then it is gone: it was on its way out. */
+    const struct nt_process_plan brief = {.id = 31020,
+                                          .parent_id = 4,
+                                          .user = &user,
+                                          .image_file_name = &image,
+                                          .hidden = NT_HIDDEN_FROM_LIST | NT_HIDDEN_FROM_LOOKUP};
+    struct nt_process *ending = nt_process_new(&brief);
+    age();
+    nt_process_found_only(ending, 2);
+    expect_nothing(&world, "gone after the second look");
+
     nt_must_control(WVU_COMMAND_DISABLE_PROBE, "ProcessCreate", NULL);
     struct nt_process *unseen = new_process(31016);
     age();
@@ -272,6 +283,7 @@ static void innocent(const char *path, uint32_t scale)
     nt_process_release(clone);
     nt_process_release(ended);
     nt_process_release(pending);
+    nt_process_release(ending);
     nt_process_release(unseen);
     close_world(&world);
 }
