@@ -86,9 +86,7 @@ struct wvu_filter {
     uint32_t *uses;      /* where the rules begin that need a condition; one more for the end */
     uint16_t *use_rules; /* rules, by condition */
     uint64_t *as_parent; /* by condition: its bit of wvu_verdict.as_parent, or 0 */
-    uint32_t parents;
-    uint16_t parent[WVU_FILTER_PARENTS_MAX]; /* condition of each bit of as_parent */
-    uint64_t tag;                            /* above the bits of as_parent; never 0 */
+    uint64_t tag;        /* above the bits of as_parent; never 0 */
 };
 
 /* ---- memory --------------------------------------------------------------------------------- */
@@ -293,6 +291,8 @@ struct maker {
     struct wvu_rule_reader reader;
     struct condition *conditions; /* as numbered in the filter */
     struct user *users;
+    uint32_t parents;
+    uint16_t parent[WVU_FILTER_PARENTS_MAX]; /* condition of each bit of as_parent */
     char *spelling;
     size_t spelling_size;
     uint32_t line; /* of the rule */
@@ -432,16 +432,15 @@ static wvu_status add_condition(struct maker *maker, enum wvu_rule_key key,
 /* The bit of as_parent for a condition. */
 static wvu_status add_parent(struct maker *maker, uint32_t condition, uint64_t *parents)
 {
-    struct wvu_filter *filter = maker->filter;
     uint32_t i = 0;
-    while (i < filter->parents && filter->parent[i] != condition)
+    while (i < maker->parents && maker->parent[i] != condition)
         i++;
     if (i == WVU_FILTER_PARENTS_MAX)
         return wvu_rule_refuse(
             &maker->reader, maker->line,
             "there are too many different conditions on parents; 48 are the most");
-    if (i == filter->parents)
-        filter->parent[filter->parents++] = (uint16_t)condition;
+    if (i == maker->parents)
+        maker->parent[maker->parents++] = (uint16_t)condition;
     *parents |= UINT64_C(1) << i;
     return WVU_STATUS_OK;
 }
@@ -541,8 +540,9 @@ static wvu_status arrange(struct wvu_filter *filter, enum wvu_pattern_way way)
 }
 
 /* Which rules need a condition: from now on processes can be judged. */
-static wvu_status link_rules(struct wvu_filter *filter)
+static wvu_status link_rules(const struct maker *maker)
 {
+    struct wvu_filter *filter = maker->filter;
     uint32_t total = 0;
     for (uint32_t i = 0; i < filter->count; i++)
         total += filter->rules[i].needs;
@@ -554,8 +554,8 @@ static wvu_status link_rules(struct wvu_filter *filter)
     if (filter->needs == NULL || filter->uses == NULL || filter->use_rules == NULL ||
         filter->as_parent == NULL || filter->unconditional == NULL)
         return WVU_STATUS_NO_MEMORY;
-    for (uint32_t i = 0; i < filter->parents; i++)
-        filter->as_parent[filter->parent[i]] = UINT64_C(1) << i;
+    for (uint32_t i = 0; i < maker->parents; i++)
+        filter->as_parent[maker->parent[i]] = UINT64_C(1) << i;
 
     for (uint32_t i = 0; i < filter->count; i++) {
         const struct rule *rule = &filter->rules[i];
@@ -660,7 +660,7 @@ static wvu_status make(struct maker *maker)
     if (status == WVU_STATUS_OK)
         status = arrange_users(maker);
     if (status == WVU_STATUS_OK)
-        status = link_rules(filter);
+        status = link_rules(maker);
     if (status == WVU_STATUS_OK)
         settle_denied(filter);
     return status;
